@@ -1,0 +1,326 @@
+"""params.yaml as strict, frozen, typed settings: one class a section, every key described and bounded.
+
+Unknown keys, wrong types and values out of range are refused before any work. DVC hashes the same file, so nothing here
+has a default: what a run used is what the file says.
+"""
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from tasks.errors import UserError
+
+PARAMS_FILE = Path("params.yaml")
+
+
+class Section(BaseModel):
+    """Base of all sections: unknown keys refused, no silent conversion of types, immutable."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Source(Section):
+    """Where the images come from. Changing it is all it takes to switch to your own data."""
+
+    kind: Literal["digits", "folder", "manifest"] = Field(
+        description="`digits`: scikit-learn's handwritten digits. `folder`: labeled/<class>/…, pool/…, optional "
+        "test/<class>/…. `manifest`: Parquet or CSV tables."
+    )
+    path: str = Field(
+        min_length=1,
+        description="What is read, and what DVC watches for changes: the folder; a manifest file, or a folder with "
+        "train, pool and test manifests; for `digits` the module that reads them.",
+    )
+
+
+class Ingest(Section):
+    """How images are checked and taken in."""
+
+    max_pixels: int = Field(ge=64, le=1_000_000_000, description="Larger images are quarantined before decoding.")
+    max_bad_fraction: float = Field(
+        ge=0, le=1, description="The run stops (exit 3) when a larger share of the files is unusable."
+    )
+    background: int = Field(ge=0, le=255, description="Grey value put behind transparent pixels.")
+
+
+class Image(Section):
+    """The form in which every net sees an image."""
+
+    size: int = Field(
+        ge=8, le=1024, description="Side in pixels: the shorter side is scaled to it, the middle is cut out."
+    )
+    channels: Literal[1, 3] = Field(description="1 = grey, 3 = colour.")
+
+
+class Split(Section):
+    """How many labels go where. Drawn by the seed; the same image never stands on two sides."""
+
+    labels: int | None = Field(
+        ge=1,
+        description="Labels to train on, the same number of each class; the rest of a labeled source becomes pool, "
+        "its labels hidden truth that only `evaluate` reads. null = every label given.",
+    )
+    test: int = Field(ge=0, description="Images sealed for the test when the source brings no test set of its own.")
+    calib: int = Field(ge=0, description="Labels kept aside for calibration, beside `labels`.")
+    gate: int = Field(ge=0, description="Labels kept aside to compare student and teacher, beside `labels`.")
+
+
+class Train(Section):
+    """The optimiser, shared by teacher, baseline and students."""
+
+    batch: int = Field(ge=1, le=65536, description="Labeled images per step.")
+    lr: float = Field(gt=0, le=100, description="Peak learning rate (SGD with Nesterov momentum).")
+    momentum: float = Field(ge=0, lt=1, description="Momentum of SGD.")
+    weight_decay: float = Field(ge=0, le=1, description="L2 decay, on convolution and linear weights.")
+    warmup: int = Field(ge=0, description="Steps of linear warm-up; a cosine to zero follows.")
+    ema: float = Field(
+        ge=0, lt=1, description="Decay of the averaged net, the one that labels and is evaluated. 0 = off."
+    )
+    label_smoothing: float = Field(
+        ge=0, lt=1, description="Smoothing of the labeled loss (soft pseudo-labels get none)."
+    )
+    clip: float = Field(ge=0, description="Largest norm of the gradient. 0 = off.")
+    checkpoint_every: int = Field(ge=1, description="Steps between checkpoints: what a kill can cost.")
+
+
+class Noise(Section):
+    """Input noise. It is on while a net learns and never while it labels."""
+
+    num_ops: int = Field(ge=0, le=16, description="RandAugment N: operations per image. 0 = off.")
+    magnitude: float = Field(ge=0, le=40, description="RandAugment M in the paper's scale: M/10 of the range.")
+    crop: int = Field(ge=0, le=128, description="Pixels of reflected border before a random crop. 0 = off.")
+    flip: bool = Field(description="Mirror half of the images. Off for digits and letters.")
+    cutout: int = Field(ge=0, le=512, description="Side of the erased square in pixels. 0 = off.")
+
+
+class Net(Section):
+    """One net and its training."""
+
+    net: str = Field(min_length=1, description="Name in tasks/nets/catalog.py.")
+    width: int = Field(ge=1, le=64, description="Widening factor: how a student is made larger than its teacher.")
+    steps: int = Field(ge=1, description="Optimiser steps.")
+    dropout: float = Field(ge=0, lt=1, description="Dropout before the last layer.")
+    stochastic_depth: float = Field(
+        ge=0, lt=1, description="Chance to skip the last residual block; earlier ones linearly less."
+    )
+    noise: Noise = Field(description="Input noise while this net learns.")
+
+
+class Student(Net):
+    """A net that also learns from the pseudo-labels of its round."""
+
+    ratio: int = Field(ge=1, le=64, description="Pseudo-labeled images per labeled image in a step.")
+
+
+class Label(Section):
+    """Reading the teacher's mind about the pool."""
+
+    batch: int = Field(ge=1, le=65536, description="Images per forward pass.")
+
+
+class Curate(Section):
+    """Which pseudo-labels are trusted. Changing it never needs another teacher pass."""
+
+    threshold: float = Field(ge=0, le=1, description="Least confidence of a kept pseudo-label.")
+    per_class: Annotated[int, Field(ge=1)] | Literal["mean"] | None = Field(
+        description="Images wanted of each class, the most confident first; rarer classes are duplicated up to it. "
+        "`mean`: the mean count of the kept ones. null = no balancing."
+    )
+    max_copies: int = Field(ge=1, le=1000, description="Most often an image of a rare class may be duplicated.")
+    labels: Literal["soft", "hard"] = Field(description="Learn the teacher's distribution, or only its best class.")
+    temperature: float = Field(
+        gt=0, le=100, description="Softens (>1) or sharpens (<1) the stored probabilities first."
+    )
+
+
+class Round(Section):
+    """One turn of the loop: a teacher labels, the labels are curated, a student learns."""
+
+    teacher: str = Field(
+        pattern=r"^r\d+$", description="Whose labels: `r0` is the first teacher, `rK` the student of round K."
+    )
+    curate: Curate = Field(description="Which pseudo-labels are trusted.")
+    student: Student = Field(description="The net of this round, at least as large as its teacher.")
+
+
+class Report(Section):
+    """The report."""
+
+    title: str = Field(min_length=1, description="Headline of the report.")
+
+
+class Run(Section):
+    """How Prefect runs the stages; none of it can change a result."""
+
+    retries: int = Field(ge=0, le=10, description="Further tries for a stage that was busy or was killed.")
+    retry_delay: float = Field(ge=0, le=3600, description="Seconds between tries.")
+
+
+class Review(Section):
+    """How FiftyOne shows the labels; none of it can change a result."""
+
+    limit: int = Field(ge=1, le=5_000_000, description="Most images in one review data set: the most uncertain ones.")
+    port: int = Field(ge=1024, le=65535, description="Port of the FiftyOne App on this machine.")
+
+
+class Settings(Section):
+    """All of params.yaml."""
+
+    seed: int = Field(ge=0, lt=2**31, description="Every random act derives from it.")
+    source: Source = Field(description="Where the images come from.")
+    ingest: Ingest = Field(description="How images are checked and taken in.")
+    image: Image = Field(description="The form in which every net sees an image.")
+    split: Split = Field(description="How many labels go where.")
+    train: Train = Field(description="The optimiser, shared by all nets.")
+    teacher: Net = Field(description="The first teacher, r0: learns from the labels alone.")
+    baseline: Net = Field(
+        description="The supervised-only net every student is held against; give it the last student's budget."
+    )
+    label: Label = Field(description="Reading the teacher's mind about the pool.")
+    rounds: dict[Annotated[str, Field(pattern=r"^r[1-9]\d*$")], Round] = Field(
+        min_length=1, description="The rounds, r1 first. One entry more is one round more."
+    )
+    report: Report = Field(description="The report.")
+    run: Run = Field(description="How Prefect runs the stages.")
+    review: Review = Field(description="How FiftyOne shows the labels.")
+
+    @model_validator(mode="after")
+    def _rounds_form_a_chain(self) -> "Settings":
+        sizes: dict[str, Net] = {"r0": self.teacher}
+        for key, entry in self.rounds.items():
+            if entry.teacher not in sizes:
+                raise ValueError(
+                    f"rounds.{key}.teacher: {entry.teacher!r} comes from no earlier round; known: {', '.join(sizes)}"
+                )
+            teacher = sizes[entry.teacher]
+            if entry.student.net == teacher.net and entry.student.width < teacher.width:
+                raise ValueError(
+                    f"rounds.{key}.student.width: {entry.student.width} is smaller than its teacher's {teacher.width}; "
+                    f"allowed: {teacher.width} or more (Noisy Student grows the net, it does not shrink it)"
+                )
+            sizes[key] = entry.student
+        return self
+
+
+def load(path: Path = PARAMS_FILE) -> Settings:
+    """Read and check the settings; UserError lists every problem with key, allowed values and the nearest known key."""
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(
+            "no_settings", f"{path} does not exist in {Path.cwd()}", "run this in the project's folder"
+        ) from None
+    except yaml.YAMLError as error:
+        raise UserError("bad_yaml", f"{path} is not YAML: {error}", "mend the line named above") from None
+    try:
+        return Settings.model_validate(raw)
+    except ValidationError as error:
+        problems = "\n".join(f"  - {_explain(e, raw)}" for e in error.errors())
+        raise UserError(
+            "bad_settings", f"{path}:\n{problems}", f"edit {path}; docs/params.md lists every key"
+        ) from None
+
+
+def value_at(settings: Settings, key: str) -> Any:
+    """The plain value under a dotted key such as `rounds.r1.curate`, as DVC would hash it."""
+    node: Any = settings.model_dump(mode="json")
+    for part in key.split("."):
+        node = node[part]
+    return node
+
+
+def _explain(error: Mapping[str, Any], raw: Any) -> str:
+    """One pydantic error as a sentence: dotted key, what is wrong, what is allowed."""
+    loc = [str(part) for part in error["loc"] if not _is_union_tag(str(part))]
+    key = ".".join(loc) or "params.yaml"
+    if error["type"] == "extra_forbidden":
+        known = _known_keys(loc[:-1])
+        near = difflib.get_close_matches(loc[-1], known, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        return f"{key}: unknown key; {hint}known here: {', '.join(known)}"
+    if error["type"] == "missing":
+        return f"{key}: missing; {_allowed(loc)}"
+    if error["type"] == "value_error":
+        return str(error["msg"]).removeprefix("Value error, ")
+    return f"{key}: {error['msg'][0].lower()}{error['msg'][1:]}; got {_at(raw, loc)!r}; {_allowed(loc)}"
+
+
+def _is_union_tag(part: str) -> bool:
+    return bool(re.search(r"[\[(]", part)) or part in {"int", "constrained-int", "none", "[key]"}
+
+
+def _section_at(loc: list[str]) -> type[Section] | None:
+    """The settings class under a dotted key, or None where the key leads to a plain value."""
+    here: type[Section] = Settings
+    names = iter(loc)
+    for name in names:
+        field = here.model_fields.get(name)
+        if field is None:
+            return None
+        kind = field.annotation
+        inner = [a for a in get_args(kind) if isinstance(a, type) and issubclass(a, Section)]
+        if inner:
+            if next(names, None) is None:
+                return None
+            kind = inner[0]
+        if not (isinstance(kind, type) and issubclass(kind, Section)):
+            return None
+        here = kind
+    return here
+
+
+def _known_keys(loc: list[str]) -> list[str]:
+    section = _section_at(loc)
+    return list(section.model_fields) if section else []
+
+
+def _allowed(loc: list[str]) -> str:
+    """What may stand under a key: its limits and its description."""
+    section = _section_at(loc[:-1])
+    field = section.model_fields.get(loc[-1]) if section else None
+    if field is None:
+        return "see docs/params.md"
+    return f"allowed: {limits(field)} ({field.description})"
+
+
+def limits(field: Any) -> str:
+    """The type and range of a settings field in words, as in `number from 0 to 1` (also used by docs/params.md)."""
+    kind = field.annotation
+    options = [repr(a) for a in _literals(kind)]
+    words = "true or false" if kind is bool else "section" if _is_section(kind) else ""
+    words = words or (
+        "text" if kind is str else "whole number" if "int" in str(kind) else "number" if kind is float else ""
+    )
+    bounds = {name: getattr(m, name) for m in _metadata(field) for name in ("ge", "gt", "le", "lt") if hasattr(m, name)}
+    text = {"ge": "from {}", "gt": "above {}", "le": "to {}", "lt": "below {}"}
+    ranged = " ".join([words, *(text[n].format(v) for n, v in bounds.items() if v is not None)]).strip()
+    null = ["null"] if type(None) in get_args(kind) else []
+    return " or ".join([*([ranged] if ranged else []), *options, *null])
+
+
+def _is_section(kind: Any) -> bool:
+    return "Section" in [c.__name__ for c in getattr(kind, "__mro__", ())] or "dict" in str(kind)
+
+
+def _metadata(field: Any) -> Iterator[Any]:
+    yield from field.metadata
+    for arg in get_args(field.annotation):
+        for extra in getattr(arg, "__metadata__", ()):
+            yield from getattr(extra, "metadata", ())
+
+
+def _literals(kind: Any) -> list[Any]:
+    if getattr(kind, "__origin__", None) is Literal:
+        return list(get_args(kind))
+    return [v for a in get_args(kind) if getattr(a, "__origin__", None) is Literal for v in get_args(a)]
+
+
+def _at(raw: Any, loc: list[str]) -> Any:
+    for part in loc:
+        raw = raw.get(part) if isinstance(raw, dict) else raw
+    return raw
