@@ -30,6 +30,20 @@ SPLIT = Path("data/split")  # classes.json, labeled.parquet, calib.parquet, gate
 SEALED = Path("data/sealed")  # test.parquet, truth.parquet: read by evaluate alone
 REPORT = Path("data/report")  # report.html
 
+LABEL_TABLE = pa.schema(
+    [
+        ("image_id", pa.string()),
+        ("label", pa.string()),  # class name; null where there is none
+        ("confidence", pa.float32()),
+        ("soft", pa.list_(pa.float32())),  # the distribution to learn; null where the label is hard or not learnt
+        ("weight", pa.float32()),
+        ("copies", pa.int32()),  # how often the image stands in an epoch; 0 = not learnt from
+        ("round", pa.string()),
+        ("source", pa.string()),  # teacher:rK or human
+        ("reason", pa.string()),
+    ]
+)
+
 
 def model(key: str) -> Path:
     """weights.safetensors and card.json of `r0`, `baseline` or a student `rK`."""

@@ -65,18 +65,15 @@ class Stage:
         return path
 
     def resume(self) -> Path:
-        """A folder for chunks and checkpoints that lasts from a killed run to the next with the same inputs and settings."""
-        key = files.digest({"inputs": self._inputs, "params": self._used, "version": version("understudy")})[:16]
-        folder = self.home / key
-        for other in self.home.iterdir():
-            if other.is_dir() and other != folder:
+        """A folder for chunks and checkpoints: a killed run finds it again if inputs, settings and code are the same."""
+        code = {path.name: files.sha256_file(path) for path in _code()}
+        key = files.digest({"inputs": self._inputs, "params": self._used, "code": code})[:16]
+        folder = self.home / "resume" / key
+        for other in (self.home / "resume").glob("*"):
+            if other != folder:
                 shutil.rmtree(other)
-                if not other.name.startswith("out"):
-                    print(
-                        f"{self.name}: inputs or settings changed since the interrupted run; starting clean",
-                        flush=True,
-                    )
-        folder.mkdir(exist_ok=True)
+                print(f"{self.name}: inputs, settings or code changed since the interrupted run; starting clean")
+        folder.mkdir(parents=True, exist_ok=True)
         return folder
 
     def output(self, target: Path) -> Path:
@@ -93,12 +90,7 @@ class Stage:
 
     def publish(self) -> None:
         """Seal all outputs, check that no input changed, and move them into place."""
-        record = {
-            "stage": self.name,
-            "version": version("understudy"),
-            "params": self._used,
-            "inputs": self._inputs,
-        }
+        record = {"stage": self.name, "version": version("understudy"), "params": self._used, "inputs": self._inputs}
         staged = [self._staged(i) for i in range(len(self._outputs))]
         files.write_json(self._summary, staged[0] / files.SUMMARY)
         for folder in staged:
@@ -190,7 +182,7 @@ def _take(lock: Any, name: str) -> None:
 
 
 def _die_with_parent() -> None:
-    """Under DVC, end with it: an orphan would go on writing what the next `dvc repro` writes too (RELIABILITY fact 5)."""
+    """Under DVC, end with it: an orphan would go on writing what the next `dvc repro` writes too."""
     if "DVC_STAGE" in os.environ and sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
