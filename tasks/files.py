@@ -36,7 +36,6 @@ LABEL_TABLE = pa.schema(
         ("label", pa.string()),  # class name; null where there is none
         ("confidence", pa.float32()),
         ("soft", pa.list_(pa.float32())),  # the distribution to learn; null where the label is hard or not learnt
-        ("weight", pa.float32()),
         ("copies", pa.int32()),  # how often the image stands in an epoch; 0 = not learnt from
         ("round", pa.string()),
         ("source", pa.string()),  # teacher:rK or human

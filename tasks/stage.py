@@ -65,7 +65,7 @@ class Stage:
         return path
 
     def resume(self) -> Path:
-        """A folder for chunks and checkpoints: a killed run finds it again if inputs, settings and code are the same."""
+        """A folder for chunks and checkpoints; a killed run finds it again while inputs, settings and code stay."""
         code = {path.name: files.sha256_file(path) for path in _code()}
         key = files.digest({"inputs": self._inputs, "params": self._used, "code": code})[:16]
         folder = self.home / "resume" / key

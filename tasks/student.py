@@ -1,0 +1,47 @@
+"""Stage `student@rK`: train a net no smaller than its teacher, under noise, on labels and pseudo-labels together."""
+
+import torch
+from torch.nn.functional import one_hot
+
+from tasks import files
+from tasks.core.train import Examples
+from tasks.errors import UserError
+from tasks.fit import fit, labeled_examples, load
+from tasks.images.store import Images
+from tasks.models import build_from, parameters
+from tasks.stage import Stage, run
+
+PARAMS = ("seed", "image", "train", "rounds.{key}.teacher", "rounds.{key}.student")
+
+
+def student(stage: Stage, round_: str) -> None:
+    """Labeled images and the round's label table in, data/models/rK out."""
+    entry = stage.settings.rounds[round_]
+    images = Images(stage.input(files.IMAGES))
+    stage.input(files.SPLIT)
+    stage.input(files.labels(round_))
+    teacher_card = files.read_json(stage.input(files.model(entry.teacher)) / "card.json")
+    spec = entry.student
+    size = parameters(build_from(teacher_card | spec.model_dump(include={"net", "width"})))
+    if size < teacher_card["parameters"]:
+        what = f"rounds.{round_}.student: {spec.net} x{spec.width} has {size:,} parameters, fewer than its teacher "
+        what += f"{entry.teacher} ({teacher_card['net']} x{teacher_card['width']}, {teacher_card['parameters']:,})"
+        raise UserError("student_too_small", what, f"raise rounds.{round_}.student.width or choose a larger net")
+    fit(stage, round_, spec, labeled_examples(stage, images), pseudo_examples(stage, images, round_))
+
+
+def pseudo_examples(stage: Stage, images: Images, round_: str) -> Examples:
+    """The pool images a round learns from: those with copies in its label table."""
+    classes = files.read_json(files.SPLIT / "classes.json")
+    rows = files.read_table(files.labels(round_) / "labels.parquet").to_pandas()
+    rows = rows[rows["copies"] > 0]
+    hard = one_hot(torch.tensor([classes.index(name) for name in rows["label"]]), len(classes)).float()
+    target_NC = torch.stack(
+        [row if soft is None else torch.tensor(soft) for row, soft in zip(hard, rows["soft"], strict=True)]
+    )
+    copies_N = torch.tensor(rows["copies"].to_numpy(dtype="int64"))
+    return Examples(load(stage, images, list(rows["image_id"])), target_NC, copies_N)
+
+
+if __name__ == "__main__":
+    run("student", student, PARAMS)
