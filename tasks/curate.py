@@ -10,7 +10,7 @@ from tasks import decisions, files
 from tasks.core.curation import HUMAN_REJECTED, NO_DECISION, REASONS, Curated, curate as curate_probs
 from tasks.errors import Held
 from tasks.params import Curate
-from tasks.stage import Stage, run
+from tasks.stage import Stage
 
 PARAMS = ("rounds.{key}.teacher", "rounds.{key}.curate")
 
@@ -123,7 +123,3 @@ def _refuse_disasters(curated: Curated, settings: Curate, round_: str, classes: 
         what += f"{settings.max_share:.0%}: either the teacher has collapsed or the pool is that skewed"
         fix = f"if the pool really is so, raise {key}.max_share; else label more images of the other classes"
         raise Held("class_collapse", what, fix)
-
-
-if __name__ == "__main__":
-    run("curate", curate, PARAMS)

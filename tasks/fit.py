@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from tasks import files, params
 from tasks.core.augment import Noise
 from tasks.core.train import Examples, Recipe, train
+from tasks.errors import Held
 from tasks.images.store import Images
 from tasks.models import Checkpoints, build_from, parameters, save_model
 from tasks.progress import Progress
@@ -36,7 +37,7 @@ def load(stage: Stage, images: Images, ids: list[str]) -> Tensor:
 def fit(stage: Stage, key: str, spec: params.Net, labeled: Examples, pseudo: Examples | None) -> None:
     """Train the net `key`, continuing a killed run, and stage its weights, card and curve.
 
-    Raises FloatingPointError when the loss is not finite.
+    Raises Held when the loss is not finite.
     """
     settings = stage.settings
     card = _card(spec, settings.image, files.read_json(files.SPLIT / "classes.json"))
@@ -61,18 +62,21 @@ def fit(stage: Stage, key: str, spec: params.Net, labeled: Examples, pseudo: Exa
             curve.add(row)
             progress.advance(int(row["step"]) - progress.done)
 
-        trained = train(
-            net,
-            labeled,
-            pseudo,
-            recipe,
-            Noise(**spec.noise.model_dump()),
-            seed,
-            state=state,
-            save=checkpoints.write,
-            save_every=settings.train.checkpoint_every,
-            log=log,
-        )
+        try:
+            trained = train(
+                net,
+                labeled,
+                pseudo,
+                recipe,
+                Noise(**spec.noise.model_dump()),
+                seed,
+                state=state,
+                save=checkpoints.write,
+                save_every=settings.train.checkpoint_every,
+                log=log,
+            )
+        except FloatingPointError as error:
+            raise Held("not_finite", f"{stage.name}: {error}", "lower train.lr or set train.clip; see the curve") from None
     save_model(stage.output(files.model(key)), trained, card | {"parameters": parameters(trained)})
     (stage.output(files.curves(key)) / "train.csv").write_bytes(curve.path.read_bytes())
     stage.summary(parameters=parameters(trained), steps=spec.steps, loss=round(curve.last_loss, 4))

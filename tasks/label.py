@@ -16,10 +16,9 @@ from tasks.errors import UserError
 from tasks.images.store import Images
 from tasks.models import load_model
 from tasks.progress import Progress
-from tasks.stage import Stage, run
+from tasks.stage import Stage
 
 PARAMS = ("image", "label", "rounds.{key}.teacher")
-CHUNK = 2048  # images: what a kill can cost
 PART_ROWS = 1_000_000
 
 
@@ -59,7 +58,7 @@ def _predict_in_chunks(stage: Stage, images: Images, net: nn.Module, ids: list[s
     first = len(_chunks(folder))
     with Progress(len(ids), stage.name, "images", len(done)) as progress:
         for index, (chunk_ids, image_NCHW) in enumerate(
-            images.batches(todo, settings.image, settings.ingest.background, CHUNK), start=first
+            images.batches(todo, settings.image, settings.ingest.background, settings.label.chunk), start=first
         ):
             prob_NC = predict(net, image_NCHW, settings.label.batch).numpy()
             _refuse_bad_rows(chunk_ids, prob_NC)
@@ -83,7 +82,3 @@ def _refuse_bad_rows(ids: list[str], prob_NC: np.ndarray) -> None:
     bad_N = ~np.isfinite(prob_NC).all(axis=1) | (np.abs(prob_NC.sum(axis=1) - 1) > 1e-3)
     if bad_N.any():
         raise AssertionError(f"probabilities of image {ids[int(bad_N.argmax())]} are not a distribution")
-
-
-if __name__ == "__main__":
-    run("label", label, PARAMS)

@@ -121,6 +121,7 @@ class Label(Section):
     """Reading the teacher's mind about the pool."""
 
     batch: int = Field(ge=1, le=65536, description="Images per forward pass.")
+    chunk: int = Field(ge=1, le=1_000_000, description="Images per committed chunk: what a kill can cost.")
 
 
 class Curate(Section):

@@ -1,14 +1,14 @@
 """How a stage runs as a process: settings, lock, verified inputs, resume folder, publication, exit code.
 
-    def curate(stage: Stage, round_: str) -> None: ...
-    if __name__ == "__main__":
-        run("curate", curate, PARAMS)
+`python -m tasks curate r1` calls `curate(stage, "r1")` of tasks/curate.py. Settings are checked and the lock is taken
+before that module, and with it torch, is imported: what cannot work is refused within a second.
 
 DVC hashes a stage's inputs after it ran. A change meanwhile would be recorded as if it had been used, so every input is
 snapshotted at the start and the stage refuses to publish when one of them changed (contracts C1 to C4, C9).
 """
 
 import ctypes
+import errno
 import fcntl
 import json
 import os
@@ -17,12 +17,13 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from tasks import files
-from tasks.errors import OUR_BUG, Busy, UserError
+from tasks.errors import BAD_INPUT, OUR_BUG, Busy, UserError
 from tasks.params import PARAMS_FILE, Settings, load, value_at
 
 PR_SET_PDEATHSIG = 1
@@ -32,12 +33,14 @@ Snapshot = tuple[int, int, int]
 class Stage:
     """One running stage: hands out verified inputs and staged outputs, and publishes them together at the end."""
 
-    def __init__(self, name: str, settings: Settings, params: Sequence[str]) -> None:
+    def __init__(
+        self, name: str, settings: Settings, params: Sequence[str], code: dict[Path, Snapshot | None] | None = None
+    ) -> None:
         self.name = name
         self.settings = settings
         self._used = {key: value_at(settings, key) for key in params}
         self._inputs: dict[str, str] = {}
-        self._snapshots = {path: _stat(path) for path in _code()}
+        self._snapshots = dict(code or {})
         self._outputs: list[Path] = []
         self._summary: dict[str, Any] = {}
 
@@ -123,14 +126,9 @@ class Stage:
                 raise Busy("input_changed", what, "run the same command again")
 
 
-def run(name: str, body: Callable[..., None], params: Sequence[str]) -> None:
-    """Run one stage and leave the process with its exit code.
-
-    The first command line argument, if any, is the round or net the stage is for; `params` may name it as {key}.
-    """
-    key = sys.argv[1] if len(sys.argv) > 1 else ""
-    _die_with_parent()
-    sys.exit(exit_code(lambda: _run(f"{name}@{key}" if key else name, body, [p.format(key=key) for p in params], key)))
+def main(name: str, key: str) -> int:
+    """Run the stage `name` of tasks/<name>.py for the round `key` (empty where there is none); return its exit code."""
+    return exit_code(lambda: _run(name, key))
 
 
 def exit_code(action: Callable[[], None]) -> int:
@@ -142,8 +140,20 @@ def exit_code(action: Callable[[], None]) -> int:
             traceback.print_exc()
         print(error, file=sys.stderr, flush=True)
         return error.exit_code
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES}:
+            return _our_bug()
+        free = shutil.disk_usage(".").free
+        print(f"error [cannot_write]: {error}; {free:,} bytes are free here; what was there before is unchanged\n"
+              "  fix: make room or mend the permissions, then run the same command again", file=sys.stderr)
+        return BAD_INPUT
     except Exception:
-        traceback.print_exc()
+        return _our_bug()
+    return 0
+
+
+def _our_bug() -> int:
+    traceback.print_exc()
         print(
             "error [our_bug]: this is a mistake of understudy, not yours; please report the lines above",
             file=sys.stderr,
@@ -152,18 +162,22 @@ def exit_code(action: Callable[[], None]) -> int:
     return 0
 
 
-def _run(name: str, body: Callable[..., None], params: list[str], key: str) -> None:
+def _run(name: str, key: str) -> None:
     settings = load()
-    home = files.WORK / name
-    files.WORK.mkdir(mode=0o700, exist_ok=True)
-    home.mkdir(exist_ok=True)
+    if key and key not in settings.rounds:
+        known = ", ".join(settings.rounds)
+        raise UserError("unknown_round", f"{PARAMS_FILE} has no round {key!r}; known: {known}", "add it under rounds:")
+    _die_with_parent()
+    full_name = f"{name}@{key}" if key else name
+    home = files.WORK / full_name
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (home / "LOCK").open("a+") as lock:
-        _take(lock, name)
-        stage = Stage(name, settings, params)
-        if key:
-            body(stage, key)
-        else:
-            body(stage)
+        _take(lock, full_name)
+        snapshots = {path: _stat(path) for path in _code()}
+        module = import_module(f"tasks.{name}")
+        stage = Stage(full_name, settings, [p.format(key=key) for p in module.PARAMS], snapshots)
+        body: Callable[..., None] = getattr(module, name)
+        body(stage, key) if key else body(stage)
         stage.publish()
 
 

@@ -9,7 +9,7 @@ from tasks.errors import UserError
 from tasks.fit import fit, labeled_examples, load
 from tasks.images.store import Images
 from tasks.models import build_from, parameters
-from tasks.stage import Stage, run
+from tasks.stage import Stage
 
 PARAMS = ("seed", "image", "train", "rounds.{key}.teacher", "rounds.{key}.student")
 
@@ -41,7 +41,3 @@ def pseudo_examples(stage: Stage, images: Images, round_: str) -> Examples:
     )
     copies_N = torch.tensor(rows["copies"].to_numpy(dtype="int64"))
     return Examples(load(stage, images, list(rows["image_id"])), target_NC, copies_N)
-
-
-if __name__ == "__main__":
-    run("student", student, PARAMS)

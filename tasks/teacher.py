@@ -3,7 +3,7 @@
 from tasks import files
 from tasks.fit import fit, labeled_examples
 from tasks.images.store import Images
-from tasks.stage import Stage, run
+from tasks.stage import Stage
 
 PARAMS = ("seed", "image", "train", "teacher")
 
@@ -13,7 +13,3 @@ def teacher(stage: Stage) -> None:
     images = Images(stage.input(files.IMAGES))
     stage.input(files.SPLIT)
     fit(stage, "r0", stage.settings.teacher, labeled_examples(stage, images), None)
-
-
-if __name__ == "__main__":
-    run("teacher", teacher, PARAMS)

@@ -1,0 +1,114 @@
+"""Small real projects: a copy of the stages with tiny settings, run by real DVC."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+TINY_NET: dict[str, Any] = {"width": 1, "steps": 24}
+
+
+class Project:
+    """A workspace in a temporary folder with its own git and DVC."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.env = {
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "DVC_SITE_CACHE_DIR": str(folder / ".work/dvc"),
+            "OMP_NUM_THREADS": "1",
+            "PYTHONDONTWRITEBYTECODE": "",
+        }
+
+    def run(self, *command: str, **kwargs: Any) -> subprocess.CompletedProcess[str]:
+        """Run a command in the project and return what it said."""
+        return subprocess.run(
+            command, cwd=self.folder, env=self.env, capture_output=True, text=True, check=False, **kwargs
+        )
+
+    def start(self, *command: str) -> subprocess.Popen[str]:
+        """Start a command in a session of its own."""
+        return subprocess.Popen(
+            command,
+            cwd=self.folder,
+            env=self.env,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    def repro(self, *args: str) -> list[str]:
+        """`dvc repro`; the names of the stages that ran."""
+        done = self.run("dvc", "repro", *args)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return re.findall(r"^Running stage '(.+)':", done.stdout, flags=re.MULTILINE)
+
+    def stage(self, *args: str) -> subprocess.CompletedProcess[str]:
+        """One stage as a process, without DVC."""
+        return self.run("python", "-m", "tasks", *args)
+
+    def edit(self, change: Callable[[dict[str, Any]], object]) -> None:
+        """Change params.yaml."""
+        path = self.folder / "params.yaml"
+        settings = yaml.safe_load(path.read_text())
+        change(settings)
+        path.write_text(yaml.safe_dump(settings, sort_keys=False))
+
+    def copy(self, folder: Path) -> "Project":
+        """The same project elsewhere."""
+        shutil.copytree(self.folder, folder, symlinks=True)
+        return Project(folder)
+
+
+def _tiny(settings: dict[str, Any]) -> None:
+    settings["image"]["size"] = 8
+    settings["train"].update(warmup=2, checkpoint_every=4, batch=20)
+    settings["label"].update(batch=64, chunk=128)
+    for net in (settings["teacher"], settings["baseline"], *(r["student"] for r in settings["rounds"].values())):
+        net.update(TINY_NET)
+    for entry in settings["rounds"].values():
+        entry["curate"].update(threshold=0.0, max_share=1.0)
+
+
+@pytest.fixture(scope="session")
+def fresh_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project in which nothing ran yet. Copy it before you change it."""
+    project = Project(tmp_path_factory.mktemp("fresh") / "project")
+    shutil.copytree(ROOT / "tasks", project.folder / "tasks", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "data/decisions", project.folder / "data/decisions")
+    for name in ("dvc.yaml", "params.yaml", ".dvcignore", ".gitignore"):
+        shutil.copy(ROOT / name, project.folder / name)
+    project.edit(_tiny)
+    for command in (
+        ("git", "init", "-q", "-b", "main"),
+        ("dvc", "init", "-q"),
+        ("dvc", "config", "core.analytics", "false"),
+        ("dvc", "config", "core.check_update", "false"),
+    ):
+        done = project.run(*command)
+        assert done.returncode == 0, done.stderr
+    return project
+
+
+@pytest.fixture(scope="session")
+def finished_project(fresh_project: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project after its first `dvc repro`. Copy it before you change it."""
+    project = fresh_project.copy(tmp_path_factory.mktemp("finished") / "project")
+    project.repro()
+    return project
+
+
+@pytest.fixture
+def project(finished_project: Project, tmp_path: Path) -> Project:
+    """A finished project to change at will."""
+    return finished_project.copy(tmp_path / "project")

@@ -1,0 +1,97 @@
+"""What runs when something changes, asserted through real DVC."""
+
+import time
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tasks import files
+from tests.conftest import ROOT, Project
+
+ROUND_STAGES = ("label", "curate", "student", "evaluate")
+
+
+def test_first_run_executes_every_stage_once_and_a_second_none(project: Project) -> None:
+    """Nothing to do means nothing done, in at most five seconds on an idle machine (ten here)."""
+    start = time.monotonic()
+    assert project.repro() == []
+    assert time.monotonic() - start < 10
+
+
+def test_a_new_round_is_one_entry_and_runs_only_its_stages(project: Project) -> None:
+    """Adding r3 runs r3's four stages and the report, nothing before."""
+
+    def add(settings: dict[str, Any]) -> None:
+        settings["rounds"]["r3"] = deepcopy(settings["rounds"]["r2"]) | {"teacher": "r2"}
+
+    project.edit(add)
+    (project.folder / "data/decisions/r3.csv").write_text((project.folder / "data/decisions/r2.csv").read_text())
+    assert project.repro() == [*(f"{stage}@r3" for stage in ROUND_STAGES), "report"]
+
+
+def test_a_threshold_reruns_its_curate_and_what_follows(project: Project) -> None:
+    """Changing r2's threshold leaves r1 and label@r2 alone."""
+    project.edit(lambda settings: settings["rounds"]["r2"]["curate"].update(threshold=0.2))
+    assert project.repro() == ["curate@r2", "student@r2", "evaluate@r2", "report"]
+
+
+def test_an_unrelated_key_reruns_nothing(project: Project) -> None:
+    """Settings of the flow and the review change no result, so they run no stage."""
+    project.edit(lambda settings: settings["run"].update(retries=3))
+    project.edit(lambda settings: settings["review"].update(limit=10))
+    assert project.repro() == []
+
+
+def test_going_back_restores_instead_of_computing(project: Project) -> None:
+    """The run-cache brings an earlier result back."""
+    project.edit(lambda settings: settings["report"].update(title="Other"))
+    assert project.repro() == ["report"]
+    project.edit(lambda settings: settings["report"].update(title="Handwritten digits"))
+    assert project.repro() == []
+
+
+def test_a_human_label_wins_in_every_later_round(project: Project) -> None:
+    """A correction of r1 stands in the tables of r1 and r2, and reruns nothing before curate@r1."""
+    table = files.read_table(project.folder / "data/labels/r1/labels.parquet").to_pandas()
+    row = table[table["reason"] == "kept"].iloc[0]
+    other = next(str(d) for d in range(10) if str(d) != row["label"])
+    with (project.folder / "data/decisions/r1.csv").open("a") as ledger:
+        ledger.write(f"{row['image_id']},relabel,{row['label']},{other},ada,2026-01-01T00:00:00Z,\n")
+    ran = project.repro()
+    assert ran[0] == "curate@r1"
+    assert not {"ingest", "split", "teacher", "baseline", "label@r1"} & set(ran)
+    for round_ in ("r1", "r2"):
+        after = files.read_table(project.folder / f"data/labels/{round_}/labels.parquet").to_pandas()
+        mine = after[after["image_id"] == row["image_id"]].iloc[0]
+        assert (mine["label"], mine["source"], mine["reason"]) == (other, "human", "human_label")
+        assert mine["copies"] >= 1
+
+
+def test_only_evaluate_reads_what_is_sealed() -> None:
+    """Test labels and hidden truth are an input of `evaluate` and of nothing else."""
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    for name, stage in stages.items():
+        body = stage.get("do", stage)
+        reads_sealed = any(dep in ("data", "data/sealed") for dep in body["deps"])
+        assert reads_sealed == (name == "evaluate"), name
+
+
+def test_reasons_add_up_to_the_pool(finished_project: Project) -> None:
+    """Every pool image has exactly one reason in every round (C7)."""
+    data = finished_project.folder / "data"
+    pool = files.read_table(data / "split/pool.parquet")["image_id"].to_pylist()
+    for round_ in ("r0", "r1", "r2"):
+        table = files.read_table(data / f"labels/{round_}/labels.parquet")
+        assert table["image_id"].to_pylist() == pool
+        assert table["reason"].null_count == 0
+
+
+def test_two_clean_runs_give_the_same_bytes(finished_project: Project, fresh_project: Project, tmp_path: Path) -> None:
+    """Determinism (C6): the same inputs and settings give identical artefacts in another folder."""
+    again = fresh_project.copy(tmp_path / "again")
+    again.repro("student@r1")
+    for name in ("images", "catalog", "split", "sealed", "models/r0", "probs/r1", "labels/r1", "models/r1"):
+        expected = files.manifest_hash(finished_project.folder / "data" / name)
+        assert files.manifest_hash(again.folder / "data" / name) == expected, name
