@@ -1,4 +1,4 @@
-"""Stage `curate@rK`: which pseudo-labels are trusted, with one reason for every pool image. People overrule teachers."""
+"""Stage `curate@rK`: which pseudo-labels are trusted, one reason for every pool image. People overrule teachers."""
 
 from collections import Counter
 
@@ -7,9 +7,10 @@ import pandas as pd
 import pyarrow as pa
 
 from tasks import decisions, files
-from tasks.core.curation import HUMAN_REJECTED, NO_DECISION, REASONS, Curated, curate as curate_probs
+from tasks.core.curation import NO_DECISION, REASONS, REJECTED, Curated
+from tasks.core.curation import curate as curate_probs
 from tasks.errors import Held
-from tasks.params import Curate
+from tasks.params import Curate, Round
 from tasks.stage import Stage
 
 PARAMS = ("rounds.{key}.teacher", "rounds.{key}.curate")
@@ -31,7 +32,7 @@ def curate(stage: Stage, round_: str) -> None:
     curated = curate_probs(prob_NC, human.to_numpy(), **entry.curate.model_dump(exclude={"max_share"}))
     _refuse_disasters(curated, entry.curate, round_, classes)
 
-    table = _label_table(curated, ids, classes, round_, f"teacher:{entry.teacher}", entry.curate.labels == "soft")
+    table = _label_table(curated, ids, classes, round_, entry)
     excluded = pool[pool["status"] != "pool"]
     rows = pd.concat([table, _excluded(excluded)]).sort_values("image_id")
     counts = Counter(rows["reason"])
@@ -57,12 +58,12 @@ def curate(stage: Stage, round_: str) -> None:
 def _human_word(
     ids: list[str], classes: list[str], previous: pd.DataFrame, ledger: dict[str, decisions.Decision]
 ) -> tuple[pd.Series, int]:
-    """What people said of each image: class index, HUMAN_REJECTED or NO_DECISION; newer rounds overrule older ones."""
+    """What people said of each image: class index, REJECTED or NO_DECISION; newer rounds overrule older ones."""
     human = pd.Series(NO_DECISION, index=ids, dtype=np.int64)
     by_people = previous[previous["source"] == "human"].set_index("image_id")["label"]
-    carried = {i: classes.index(name) if isinstance(name, str) else HUMAN_REJECTED for i, name in by_people.items()}
+    carried = {i: classes.index(name) if isinstance(name, str) else REJECTED for i, name in by_people.items()}
     said = {
-        image_id: {"reject": HUMAN_REJECTED, "undo": NO_DECISION}.get(d.action, classes.index(d.new) if d.new else 0)
+        image_id: {"reject": REJECTED, "undo": NO_DECISION}.get(d.action, classes.index(d.new) if d.new else 0)
         for image_id, d in ledger.items()
     }
     words = carried | said
@@ -80,9 +81,8 @@ def _probabilities(round_: str, ids: list[str]) -> np.ndarray:
     return prob.flatten().to_numpy().reshape(len(ids), -1)
 
 
-def _label_table(
-    curated: Curated, ids: list[str], classes: list[str], round_: str, teacher: str, soft: bool
-) -> pd.DataFrame:
+def _label_table(curated: Curated, ids: list[str], classes: list[str], round_: str, entry: Round) -> pd.DataFrame:
+    soft = entry.curate.labels == "soft"
     reason = np.array(REASONS)[curated.reason_N]
     by_people = np.char.startswith(reason, "human")
     learnt_soft = (reason == "kept") if soft else np.zeros(len(ids), dtype=bool)
@@ -96,7 +96,7 @@ def _label_table(
             "soft": [row if keep else None for row, keep in zip(curated.target_NC, learnt_soft, strict=True)],
             "copies": curated.copies_N,
             "round": round_,
-            "source": np.where(by_people, "human", teacher),
+            "source": np.where(by_people, "human", f"teacher:{entry.teacher}"),
             "reason": reason,
         }
     )

@@ -76,7 +76,9 @@ def fit(stage: Stage, key: str, spec: params.Net, labeled: Examples, pseudo: Exa
                 log=log,
             )
         except FloatingPointError as error:
-            raise Held("not_finite", f"{stage.name}: {error}", "lower train.lr or set train.clip; see the curve") from None
+            raise Held(
+                "not_finite", f"{stage.name}: {error}", "lower train.lr or set train.clip; see the curve"
+            ) from None
     save_model(stage.output(files.model(key)), trained, card | {"parameters": parameters(trained)})
     (stage.output(files.curves(key)) / "train.csv").write_bytes(curve.path.read_bytes())
     stage.summary(parameters=parameters(trained), steps=spec.steps, loss=round(curve.last_loss, 4))

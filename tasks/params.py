@@ -137,6 +137,9 @@ class Curate(Section):
     temperature: float = Field(
         gt=0, le=100, description="Softens (>1) or sharpens (<1) the stored probabilities first."
     )
+    max_share: float = Field(
+        gt=0, le=1, description="The run is held (exit 4) when one class takes a larger share of the kept labels."
+    )
 
 
 class Round(Section):

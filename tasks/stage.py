@@ -144,8 +144,11 @@ def exit_code(action: Callable[[], None]) -> int:
         if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES}:
             return _our_bug()
         free = shutil.disk_usage(".").free
-        print(f"error [cannot_write]: {error}; {free:,} bytes are free here; what was there before is unchanged\n"
-              "  fix: make room or mend the permissions, then run the same command again", file=sys.stderr)
+        print(
+            f"error [cannot_write]: {error}; {free:,} bytes are free here; what was there before is unchanged\n"
+            "  fix: make room or mend the permissions, then run the same command again",
+            file=sys.stderr,
+        )
         return BAD_INPUT
     except Exception:
         return _our_bug()
@@ -154,12 +157,8 @@ def exit_code(action: Callable[[], None]) -> int:
 
 def _our_bug() -> int:
     traceback.print_exc()
-        print(
-            "error [our_bug]: this is a mistake of understudy, not yours; please report the lines above",
-            file=sys.stderr,
-        )
-        return OUR_BUG
-    return 0
+    print("error [our_bug]: this is a mistake of understudy, not yours; please report the lines above", file=sys.stderr)
+    return OUR_BUG
 
 
 def _run(name: str, key: str) -> None:

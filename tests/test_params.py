@@ -1,0 +1,139 @@
+"""Settings are strict: 60 mutations, each refused before work with key, range and nearest key (bar B15)."""
+
+import subprocess
+import sys
+import time
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tasks.errors import UserError
+from tasks.params import Settings, load
+from tests.conftest import ROOT, Project
+
+GOOD: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text())
+
+
+def _leaves(node: Any, prefix: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    if not isinstance(node, dict):
+        return [prefix]
+    return [leaf for key, value in node.items() for leaf in _leaves(value, (*prefix, key))]
+
+
+LEAVES = _leaves(GOOD)
+
+
+def _refusal(settings: Any, tmp_path: Path) -> str:
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(settings, sort_keys=False))
+    with pytest.raises(UserError) as caught:
+        load(path)
+    return str(caught.value)
+
+
+def _with(leaf: tuple[str, ...], value: Any) -> Any:
+    settings = deepcopy(GOOD)
+    node = settings
+    for key in leaf[:-1]:
+        node = node[key]
+    node[leaf[-1]] = value
+    return settings
+
+
+@pytest.mark.parametrize("leaf", LEAVES, ids=".".join)
+def test_wrong_type_names_the_key_and_what_is_allowed(leaf: tuple[str, ...], tmp_path: Path) -> None:
+    """A list where a value belongs is refused at every key."""
+    text = _refusal(_with(leaf, ["oops"]), tmp_path)
+    assert ".".join(leaf) in text
+    assert "oops" in text
+    assert "allowed: " in text
+
+
+@pytest.mark.parametrize("leaf", LEAVES, ids=".".join)
+def test_a_typo_names_the_nearest_key(leaf: tuple[str, ...], tmp_path: Path) -> None:
+    """`treshold` is answered with `threshold`, at every level."""
+    settings = deepcopy(GOOD)
+    node = settings
+    for key in leaf[:-1]:
+        node = node[key]
+    typo = leaf[-1] + "x"
+    node[typo] = node.pop(leaf[-1])
+    text = _refusal(settings, tmp_path)
+    assert f"{'.'.join((*leaf[:-1], typo))}: unknown key; did you mean '{leaf[-1]}'" in text
+
+
+@pytest.mark.parametrize(
+    ("leaf", "value", "allowed"),
+    [
+        ("rounds.r1.curate.threshold", 95, "number from 0 to 1"),
+        ("rounds.r1.curate.threshold", "0,9", "number from 0 to 1"),
+        ("rounds.r1.curate.per_class", 0, "whole number from 1 or 'mean' or null"),
+        ("rounds.r1.curate.labels", "sof", "'soft' or 'hard'"),
+        ("rounds.r2.teacher", "r5", "known: r0, r1"),
+        ("rounds.r1.student.width", 0, "whole number from 1 to 64"),
+        ("image.channels", 2, "1 or 3"),
+        ("train.lr", float("nan"), "number above 0"),
+        ("seed", 1.5, "whole number"),
+        ("teacher.noise.flip", "no", "true or false"),
+    ],
+)
+def test_out_of_range_names_the_range(leaf: str, value: Any, allowed: str, tmp_path: Path) -> None:
+    """Values out of range are refused with the range in words."""
+    text = _refusal(_with(tuple(leaf.split(".")), value), tmp_path)
+    assert leaf in text
+    assert allowed in text
+
+
+def test_a_student_smaller_than_its_teacher_is_refused(tmp_path: Path) -> None:
+    """Noisy Student never shrinks the net."""
+    settings = _with(("rounds", "r1", "student", "width"), 1)
+    settings["teacher"]["width"] = 2
+    settings["teacher"]["net"] = settings["rounds"]["r1"]["student"]["net"]
+    assert "rounds.r1.student.width: 1 is smaller than its teacher's 2" in _refusal(settings, tmp_path)
+
+
+def test_all_mistakes_are_listed_at_once(tmp_path: Path) -> None:
+    """Two mistakes, one answer."""
+    settings = _with(("seed",), -1)
+    settings["train"]["lr"] = 0
+    text = _refusal(settings, tmp_path)
+    assert "seed" in text
+    assert "train.lr" in text
+
+
+def test_every_key_is_described() -> None:
+    """docs/params.md and the errors quote these descriptions."""
+
+    def walk(model: Any) -> None:
+        for name, field in model.model_fields.items():
+            assert field.description, name
+
+    for section in (
+        Settings,
+        *(f.annotation for f in Settings.model_fields.values() if hasattr(f.annotation, "model_fields")),
+    ):
+        walk(section)
+
+
+def test_docs_are_generated_from_the_settings() -> None:
+    """docs/params.md is what `make docs` prints now."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tasks.params_doc"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert (ROOT / "docs/params.md").read_text() == done.stdout
+
+
+def test_a_stage_refuses_a_typo_before_any_work(project: Project) -> None:
+    """Exit 2 in under two seconds on an idle machine (four here), without a traceback, nothing touched."""
+    project.edit(lambda settings: settings["rounds"]["r1"]["curate"].update(treshold=0.9))
+    before = sorted(p.as_posix() for p in (project.folder / "data").rglob("*"))
+    start = time.monotonic()
+    done = project.stage("student", "r1")
+    assert time.monotonic() - start < 4
+    assert done.returncode == 2
+    assert "did you mean 'threshold'" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert sorted(p.as_posix() for p in (project.folder / "data").rglob("*")) == before
