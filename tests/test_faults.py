@@ -1,4 +1,4 @@
-"""Real processes, really killed: work continues and the bytes come out the same (contracts C3, C4, bars B1, B2, B11)."""
+"""Real processes, really killed: work goes on and the bytes come out the same (contracts C3, C4, bars B1, B2, B11)."""
 
 import os
 import signal
@@ -93,7 +93,7 @@ def test_changed_settings_start_clean(project: Project) -> None:
 
 
 def test_an_input_changed_meanwhile_is_not_published(project: Project) -> None:
-    """DVC hashes inputs after the command; a stage whose settings changed under it leaves with 75 and publishes nothing."""
+    """DVC hashes inputs after the command: a stage whose settings changed under it publishes nothing (exit 75)."""
     before = _hashes(project.folder / "data/models/r1")
     process = project.start("python", "-m", "tasks", "student", "r1")
     folder = project.folder / ".work/student@r1/resume"
