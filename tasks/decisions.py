@@ -41,7 +41,7 @@ def read(path: Path) -> list[Decision]:
     """All decisions of a ledger, oldest first.
 
     Raises UserError naming file and line for a missing file, another header, a row with more or fewer columns (a merge
-    conflict left in the file, say) or an unknown action.
+    conflict left in the file, say), an unknown action, or a class where the action names none.
     """
     rows = csv.reader(io.StringIO(_text(path), newline=""), strict=True)
     found: list[Decision] = []
@@ -56,6 +56,9 @@ def read(path: Path) -> list[Decision]:
             if row[1] not in ACTIONS:
                 why = f"unknown action {row[1]!r}{nearest(row[1], ACTIONS)}"
                 raise _bad(path, rows.line_num, why, f"use one of {', '.join(ACTIONS)}")
+            if row[3] and row[1] not in NAMES_A_CLASS:
+                why = f"{row[1]} names no class, but {row[3]!r} stands in column new"
+                raise _bad(path, rows.line_num, why, "empty that column, or make the action relabel")
             found.append(Decision(*row))
     except csv.Error as error:
         raise _bad(path, rows.line_num, str(error), "restore the line from git") from None

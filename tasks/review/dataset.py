@@ -1,0 +1,174 @@
+"""The FiftyOne data set of one round, made from rows and pictures."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from tasks.decisions import Decision
+from tasks.review import views
+from tasks.review.corrections import Row, is_clear
+from tasks.review.pictures import Picture
+from tasks.review.rows import in_words
+
+MANY_CLASSES = 20  # from here on a list that unfolds beats radio buttons
+LABELS = {
+    "teacher": "What the teacher says. Fixed: your correction goes into `review`",
+    "review": "Your label. It starts as the label shown; edit it in Annotate, or clear it to reject the image",
+    "student": "What this round's student says, as the next round's teacher",
+}
+TEXTS = {
+    "image_id": "sha256 of the image file",
+    "reason": "Why the image is learnt from or not",
+    "decision": "What people decided so far",
+    "previous": "The label one round earlier",
+    "source": "Who gave the label",
+    "path": "Where the image lay in its source",
+    "round": "The round under review",
+    "shown": "The label `review` started with; --sync compares them",
+}
+NUMBERS = {
+    "confidence": "Of the label, from 0 to 1",
+    "entropy": "Of the teacher's probabilities, in nats: its doubt",
+}
+EDITABLE = ("review", "decision", "shown")
+SIDEBAR = {
+    "your corrections": ["review", "tags", "decision"],
+    "opinions": ["teacher", "student", "previous", "disagrees"],
+    "trust": ["confidence", "entropy", "reason", "copies", "source", "round"],
+    "file": ["image_id", "path", "metadata.width", "metadata.height"],
+    "inside": ["id", "filepath", "shown", "created_at", "last_modified_at", "_label_tags"],
+}
+
+
+def name_of(round_: str) -> str:
+    """The name of a round's data set in FiftyOne."""
+    return f"understudy-{round_}"
+
+
+def create(
+    fo: Any, round_: str, rows: pd.DataFrame, pictures: Iterable[tuple[str, Picture]], classes: Sequence[str]
+) -> Any:
+    """Make the data set anew, with its indexes, label schema, saved views and sidebar, and return it.
+
+    `pictures` yields every image_id of the rows once, in any order. Until `finish` is called it is not persistent: what
+    a killed build leaves behind, FiftyOne removes.
+    """
+    name = name_of(round_)
+    if fo.dataset_exists(name):
+        fo.delete_dataset(name)
+    data = fo.Dataset(name)
+    _declare(fo, data)
+    data.create_index("image_id", unique=True)
+    for path in ("confidence", "entropy"):
+        data.create_index(path)
+    # A generator, for samples that stay alive make every later set_values some 30 times slower.
+    data.add_samples(_samples(fo, round_, rows, pictures), num_samples=len(rows), progress=False)
+    _freeze(data)
+    _make_editable(data, classes)
+    views.save(data, classes)
+    _arrange(fo, data)
+    return data
+
+
+def finish(data: Any, key: str, table: str) -> None:
+    """Mark the data set as complete and lasting; `table` is the hash of the label table it shows."""
+    data.info = {"key": key, "table": table}
+    data.persistent = True
+
+
+def find(fo: Any, round_: str) -> Any | None:
+    """The finished data set of a round, or None."""
+    name = name_of(round_)
+    data = fo.load_dataset(name) if fo.dataset_exists(name) else None
+    return data if data is not None and data.persistent else None
+
+
+def pictures_exist(data: Any) -> bool:
+    """Whether every picture is still there: .work may have been deleted."""
+    return all(Path(path).exists() for path in data.values("filepath"))
+
+
+def read(data: Any) -> Iterator[Row]:
+    """Every image as it stands now; empty text where FiftyOne has nothing."""
+    for image_id, shown, label, tags in zip(*data.values(["image_id", "shown", "review.label", "tags"]), strict=True):
+        yield Row(image_id or "(no image_id)", shown or "", label or "", tuple(tags or ()))
+
+
+def settle(fo: Any, data: Any, made: Sequence[Decision], classes: Sequence[str]) -> None:
+    """Show what was written to the ledger: tags off first, then label, decision and shown.
+
+    Tags are an inbox that a sync empties; those it does not understand stay.
+    """
+    if not made:
+        return
+    view = data.select_by("image_id", [decision.image_id for decision in made])
+    if tags := [tag for tag in view.distinct("tags") if is_clear(tag, classes)]:
+        view.untag_samples(tags)
+    teacher = dict(zip(*view.values(["image_id", "teacher.label"]), strict=True))
+    label = {d.image_id: d.new or teacher[d.image_id] for d in made}
+    data.set_values("review", {i: fo.Classification(label=name) for i, name in label.items()}, key_field="image_id")
+    data.set_values("shown", label, key_field="image_id")
+    data.set_values("decision", {d.image_id: in_words(d) for d in made}, key_field="image_id")
+
+
+def _declare(fo: Any, data: Any) -> None:
+    """Every field with its description, also those that are empty in this round."""
+    for name, words in LABELS.items():
+        kind, inner = fo.EmbeddedDocumentField, fo.Classification
+        data.add_sample_field(name, kind, embedded_doc_type=inner, description=words)
+    for names, kind in ((TEXTS, fo.StringField), (NUMBERS, fo.FloatField)):
+        for name, words in names.items():
+            data.add_sample_field(name, kind, description=words)
+    data.add_sample_field("copies", fo.IntField, description="How often the image stands in an epoch; 0 = not at all")
+    data.add_sample_field("disagrees", fo.BooleanField, description="Teacher and student name different classes")
+
+
+def _samples(fo: Any, round_: str, rows: pd.DataFrame, pictures: Iterable[tuple[str, Picture]]) -> Iterator[Any]:
+    by_id = {row["image_id"]: row for row in rows.to_dict("records")}
+    plain = [name for name in (*TEXTS, *NUMBERS, "copies", "disagrees") if name != "round"]
+    for image_id, picture in pictures:
+        row = {key: None if pd.isna(value) else value for key, value in by_id[image_id].items()}
+        yield fo.Sample(
+            filepath=str(picture.path),
+            metadata=fo.ImageMetadata(
+                size_bytes=picture.path.stat().st_size,
+                mime_type=picture.mime,
+                width=picture.width,
+                height=picture.height,
+                num_channels=picture.channels,
+            ),
+            teacher=fo.Classification(label=row["teacher"], confidence=row["prob"]),
+            review=fo.Classification(label=row["shown"]),
+            student=fo.Classification(label=row["student"], confidence=row["student_prob"]) if row["student"] else None,
+            round=round_,
+            **{name: row[name] for name in plain},
+        )
+
+
+def _freeze(data: Any) -> None:
+    """Only `review` is for editing; FiftyOne refuses to save a change of the others."""
+    for name in (*LABELS, *TEXTS, *NUMBERS, "copies", "disagrees"):
+        if name not in EDITABLE:
+            field = data.get_field(name)
+            field.read_only = True
+            field.save()
+
+
+def _make_editable(data: Any, classes: Sequence[str]) -> None:
+    """Without an active label schema the App's Annotate tab has nothing to edit."""
+    component = "radio" if len(classes) <= MANY_CLASSES else "dropdown"
+    schema = {"type": "classification", "component": component, "classes": list(classes), "attributes": []}
+    data.set_label_schemas({"review": schema})
+    data.activate_label_schemas(["review"])
+
+
+def _arrange(fo: Any, data: Any) -> None:
+    """The sidebar: corrections first; on the pictures the label in `review` and the confidence."""
+    closed = ("file", "inside")
+    groups = [fo.SidebarGroupDocument(name=n, paths=p, expanded=n not in closed) for n, p in SIDEBAR.items()]
+    data.app_config.sidebar_groups = groups
+    data.app_config.active_fields = fo.ActiveFields(paths=["review", "confidence", "tags"])
+    data.app_config.color_scheme = fo.ColorScheme(color_by="value")
+    data.save()

@@ -1,0 +1,81 @@
+"""The images of a review as files a browser can show, under .work/review/<round>; all of it can be deleted."""
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from PIL import ExifTags, Image, ImageOps
+
+from tasks import files
+from tasks.errors import Integrity
+
+SUFFIX = {"PNG": ".png", "JPEG": ".jpg", "WEBP": ".webp", "BMP": ".bmp"}
+LEGIBLE = 64  # pixels: a smaller side is enlarged, for browsers blur what they enlarge themselves
+ENLARGED = 192
+PNG_MODES = {"1", "L", "LA", "P", "RGB", "RGBA", "I;16"}
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One image file and what FiftyOne wants to know of it."""
+
+    path: Path
+    mime: str
+    width: int
+    height: int
+    channels: int
+
+
+def folder(round_: str) -> Path:
+    """Where the pictures of a round lie."""
+    return files.WORK / "review" / round_
+
+
+def write(image_ids: list[str], target: Path) -> Iterator[tuple[str, Picture]]:
+    """Write the images of data/images with these ids and yield them as they come, in the order of the parts.
+
+    A file holds the bytes as they came; where a side is under 64 pixels or the format is none of the web, it is a PNG
+    enlarged by a whole factor without smoothing. Pictures of an earlier review that are not wanted now are removed.
+    """
+    target.mkdir(parents=True, exist_ok=True)
+    wanted, found = pa.array(image_ids, pa.string()), set()
+    for part in files.iter_tables(files.IMAGES):
+        chosen = part.filter(pc.is_in(part["image_id"], wanted))
+        for image_id, data in zip(chosen["image_id"].to_pylist(), chosen["bytes"], strict=True):
+            found.add(image_id)
+            yield image_id, _write(data.as_py(), target / image_id)
+    if missing := sorted(set(image_ids) - found):
+        what = f"{len(missing)} images of the label table are not in {files.IMAGES}; the first is {missing[0]}"
+        raise Integrity("lost_images", what, "`dvc repro`, then review again")
+    for path in target.iterdir():
+        if path.stem not in found:
+            path.unlink()
+
+
+def _write(data: bytes, stem: Path) -> Picture:
+    image = Image.open(io.BytesIO(data))
+    suffix = SUFFIX.get(image.format or "", "")
+    if not suffix or min(image.size) < LEGIBLE:
+        image, suffix, stream = _enlarged(image), ".png", io.BytesIO()
+        image.save(stream, "PNG")
+        data = stream.getvalue()
+    path = stem.with_suffix(suffix)
+    if not path.exists():
+        temporary = stem.with_suffix(".tmp")
+        temporary.write_bytes(data)
+        temporary.replace(path)
+    mime = Image.MIME[{v: k for k, v in SUFFIX.items()}[suffix]]
+    turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+    width, height = (image.height, image.width) if turned else image.size
+    return Picture(path.absolute(), mime, width, height, len(image.getbands()))
+
+
+def _enlarged(image: Image.Image) -> Image.Image:
+    upright = ImageOps.exif_transpose(image)
+    smallest = min(upright.size)
+    factor = -(-ENLARGED // smallest) if smallest < LEGIBLE else 1
+    large = upright.resize((upright.width * factor, upright.height * factor), Image.Resampling.NEAREST)
+    return large if large.mode in PNG_MODES else large.convert("RGB")

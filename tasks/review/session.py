@@ -1,0 +1,188 @@
+"""`understudy review`: build the data set of a round, open the App on it, bring the corrections back."""
+
+import fcntl
+import socket
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rich.progress import track
+
+from tasks import decisions, files
+from tasks.decisions import Decision
+from tasks.errors import Busy, UserError
+from tasks.params import Settings
+from tasks.review import corrections, database, dataset, pictures, rows, views
+from tasks.review.corrections import Refused
+
+ADDRESS = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A review data set and what it holds; `str()` says it in words."""
+
+    name: str
+    images: int
+    pool: int  # images there are to review; more than `images` when review.limit cut them
+    views: dict[str, int]
+    reused: bool
+    dropped: tuple[Refused, ...]  # said in the data set that was replaced, and of no use
+
+    def __str__(self) -> str:
+        most = f" of {self.pool}, those most worth a look (review.limit)" if self.images < self.pool else ""
+        lines = [f"{self.name}: {self.images} images{most}{'; unchanged since the last review' * self.reused}"]
+        lines += [f"  {count:>7}  {name}" for name, count in self.views.items()]
+        if self.dropped:
+            lines += ["not understood in the data set before, and gone with it:", *_listed(self.dropped)]
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True, slots=True)
+class SyncResult:
+    """What a sync brought back; `str()` says it in words."""
+
+    round: str
+    ledger: Path
+    new: tuple[Decision, ...]  # written now; what the ledger said already is not written again
+    refused: tuple[Refused, ...]
+
+    def __str__(self) -> str:
+        counts = Counter(decision.action for decision in self.new)
+        what = ", ".join(f"{number} {action}" for action, number in sorted(counts.items())) or "nothing new"
+        lines = [f"{self.ledger}: {what}"]
+        if self.refused:
+            lines += ["not understood, and left in FiftyOne:", *_listed(self.refused)]
+        if self.new:
+            lines += [f"next: `dvc repro` runs curate@{self.round} and what follows; `git add {self.ledger}` keeps it"]
+        return "\n".join(lines)
+
+
+def build(round_: str, settings: Settings) -> Built:
+    """Make the review data set of a round, or keep the one that already shows the present files.
+
+    Raises UserError when the files changed while corrections in the App wait for a sync: a new one would lose them.
+    """
+    with _alone():
+        reviewed = rows.load(round_, settings)
+        fo = database.connect()
+        key = _key(round_, settings, reviewed.table)
+        old = dataset.find(fo, round_)
+        if old is not None and old.info["key"] == key and dataset.pictures_exist(old):
+            return _built(old, len(reviewed.rows), reused=True)
+        dropped = _refuse_to_lose(old, round_, reviewed.classes) if old is not None else ()
+        chosen = rows.choose(reviewed.rows, settings.review.limit)
+        rows.published(files.IMAGES, "ingest")
+        written = pictures.write(chosen["image_id"].tolist(), pictures.folder(round_))
+        shown = track(written, description=f"review {round_}", total=len(chosen), transient=True)
+        made = dataset.create(fo, round_, chosen, shown, reviewed.classes)
+        dataset.finish(made, key=key, table=reviewed.table)
+        return _built(made, len(reviewed.rows), reused=False, dropped=dropped)
+
+
+def open_app(name: str, port: int, ready: Callable[[str], object] = print) -> None:
+    """Serve the App on loopback until Ctrl-C; `ready` gets its address once it answers.
+
+    Raises Busy when the port is taken. The App has no log-in, so there is no way to serve it to other machines: from
+    afar use `ssh -L`.
+    """
+    _refuse_taken(port)
+    fo = database.connect()
+    session = fo.launch_app(fo.load_dataset(name), remote=True, address=ADDRESS, port=port)
+    ready(f"http://{ADDRESS}:{port}/datasets/{name}?view={views.FIRST}")
+    try:
+        session.wait(-1)
+    except KeyboardInterrupt:
+        session.close()
+
+
+def sync(round_: str, who: str) -> SyncResult:
+    """Bring the corrections made in FiftyOne into the ledger of the round; doing it twice changes nothing.
+
+    `who`: the person, as it shall stand in the ledger. The ledger is written first; only then FiftyOne's tags are
+    taken off and its labels count as shown, so a kill in between costs nothing.
+    """
+    if not who.strip():
+        raise UserError("no_name", "a decision needs a name to it", 'git config user.name "Your Name"')
+    with _alone():
+        rows.published(files.SPLIT, "split")
+        classes: list[str] = files.read_json(files.SPLIT / "classes.json")
+        ledger = files.decisions(round_)
+        fo = database.connect()
+        data = dataset.find(fo, round_)
+        if data is None:
+            what = f"there is no review of {round_} in {database.HOME}"
+            raise UserError("no_review", what, f"`understudy review --round {round_}` makes it from the files")
+        made, refused = _read(data, round_, classes, who)
+        before = len(decisions.read(ledger)) if ledger.exists() else 0
+        decisions.append(ledger, made)
+        dataset.settle(fo, data, made, classes)
+        return SyncResult(round_, ledger, tuple(decisions.read(ledger)[before:]), tuple(refused))
+
+
+def _read(data: Any, round_: str, classes: list[str], who: str) -> tuple[list[Decision], list[Refused]]:
+    """What people said in the data set since it was built or synced, held against the label table of now."""
+    rows.published(files.labels(round_), f"curate@{round_}")
+    now = rows.labels_now(round_)
+    when = datetime.now(UTC).isoformat(timespec="seconds")
+    made, refused = corrections.interpret(
+        dataset.read(data), classes, now, who=who, when=when, table=data.info["table"]
+    )
+    if data.info["table"] == files.manifest_hash(files.labels(round_)):
+        return made, refused
+    fresh, stale = corrections.without_stale(made, now)
+    return fresh, refused + stale
+
+
+def _refuse_to_lose(data: Any, round_: str, classes: list[str]) -> tuple[Refused, ...]:
+    made, refused = _read(data, round_, classes, who="")
+    if made:
+        raise UserError(
+            "unsynced",
+            f"{data.name} holds corrections of {len(made)} images that are in no ledger yet, and the files it shows "
+            "have changed since: making it anew would lose them",
+            f"`understudy review --round {round_} --sync`, then review again",
+        )
+    return tuple(refused)
+
+
+def _built(data: Any, pool: int, reused: bool, dropped: tuple[Refused, ...] = ()) -> Built:
+    counts = {name: data.load_saved_view(name).count() for name in data.list_saved_views()}
+    return Built(data.name, data.count(), pool, counts, reused, dropped)
+
+
+def _key(round_: str, settings: Settings, table: str) -> str:
+    """A digest of everything a review shows: while it stays the same, the data set need not be made again."""
+    others = [key for key, entry in settings.rounds.items() if entry.teacher == round_]
+    shown = [files.probs(key) for key in (round_, *others) if files.probs(key).is_dir()]
+    hashes = [files.manifest_hash(path) for path in shown]
+    ledger = files.sha256_file(files.decisions(round_))
+    return files.digest([table, *hashes, ledger, settings.review.limit, str(Path.cwd())])
+
+
+def _listed(refused: tuple[Refused, ...]) -> list[str]:
+    return [f"  {entry.image_id}  {entry.why}" for entry in refused]
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """One build or sync at a time in a project; the kernel frees the lock when its holder dies."""
+    home = files.WORK / "review"
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / "LOCK").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Busy("busy", "another `understudy review` is building or syncing here", "wait for it") from None
+        yield
+
+
+def _refuse_taken(port: int) -> None:
+    with socket.socket() as probe:
+        if probe.connect_ex((ADDRESS, port)) == 0:
+            what = f"port {port} is in use, maybe by another review"
+            raise Busy("port_taken", what, "close that one, or change review.port in params.yaml")

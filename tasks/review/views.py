@@ -1,0 +1,28 @@
+"""The saved views of a review: where to look first."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from tasks.review.rows import KEPT, REFUSED
+
+LEAST_CONFIDENT = "least confident kept"
+MOST_CONFIDENT = "most confident refused"
+DISAGREE = "teacher and student disagree"
+FIRST = "least-confident-kept"  # the address of the view the App opens with
+
+
+def save(data: Any, classes: Sequence[str]) -> None:
+    """Save the three queues and one view a class (by the label in `review`, so that a relabeled image moves over)."""
+    from fiftyone import ViewField as F
+
+    kept, refused = F("reason").is_in(list(KEPT)), F("reason").is_in(list(REFUSED))
+    up, down = [("confidence", 1), ("image_id", 1)], [("confidence", -1), ("image_id", 1)]
+    data.save_view(LEAST_CONFIDENT, data.match(kept).sort_by(up), description="Learnt from, but barely trusted")
+    data.save_view(MOST_CONFIDENT, data.match(refused).sort_by(down), description="Not learnt from, and maybe right")
+    data.save_view(DISAGREE, data.match(F("disagrees")).sort_by(down), description="One of the two is wrong")
+    for number, name in enumerate(classes, start=1):
+        view = data.match(F("review.label") == name).sort_by(up)
+        try:
+            data.save_view(f"class: {name}", view)
+        except ValueError:  # addresses keep only letters a-z and digits: two names of other scripts become the same one
+            data.save_view(f"class: {name} (class {number})", view)
