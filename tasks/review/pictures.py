@@ -44,9 +44,10 @@ def write(image_ids: list[str], target: Path) -> Iterator[tuple[str, Picture]]:
     wanted, found = pa.array(image_ids, pa.string()), set()
     for part in files.iter_tables(files.IMAGES):
         chosen = part.filter(pc.is_in(part["image_id"], wanted))
-        for image_id, data in zip(chosen["image_id"].to_pylist(), chosen["bytes"], strict=True):
-            found.add(image_id)
-            yield image_id, _write(data.as_py(), target / image_id)
+        for batch in chosen.to_batches(max_chunksize=64):
+            for row in batch.to_pylist():
+                found.add(row["image_id"])
+                yield row["image_id"], _write(row["bytes"], target / row["image_id"])
     if missing := sorted(set(image_ids) - found):
         what = f"{len(missing)} images of the label table are not in {files.IMAGES}; the first is {missing[0]}"
         raise Integrity("lost_images", what, "`dvc repro`, then review again")
@@ -56,7 +57,7 @@ def write(image_ids: list[str], target: Path) -> Iterator[tuple[str, Picture]]:
 
 
 def _write(data: bytes, stem: Path) -> Picture:
-    image = Image.open(io.BytesIO(data))
+    image: Image.Image = Image.open(io.BytesIO(data))
     suffix = SUFFIX.get(image.format or "", "")
     if not suffix or min(image.size) < LEGIBLE:
         image, suffix, stream = _enlarged(image), ".png", io.BytesIO()

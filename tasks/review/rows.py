@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.compute as pc
 
 from tasks import decisions, files
 from tasks.decisions import Decision
@@ -114,7 +115,7 @@ def _opinions(round_: str, classes: Sequence[str]) -> pd.DataFrame:
     names = np.array(classes, dtype=object)
     parts = []
     for part in files.iter_tables(files.probs(round_)):
-        prob_NC = part["prob"].combine_chunks().flatten().to_numpy().reshape(len(part), len(classes))
+        prob_NC = pc.list_flatten(part["prob"]).to_numpy().reshape(len(part), len(classes))
         entropy_N = -(prob_NC * np.log(np.maximum(prob_NC, np.finfo(np.float32).tiny))).sum(axis=1)
         parts.append(
             pd.DataFrame(
