@@ -40,18 +40,25 @@ def precision_recall(confusion_CC: Ints) -> tuple[NDArray[np.float64], NDArray[n
     return precision_C, np.divide(hit_C, true_C, out=nan_C, where=true_C > 0)
 
 
-def expected_calibration_error(prob_NC: Floats, truth_N: Ints, bins: int = 15) -> float:
-    """Mean over bins of |mean confidence - accuracy|, weighted by size; nan without images.
+def reliability(prob_NC: Floats, truth_N: Ints, bins: int = 15) -> list[tuple[float, float, int]]:
+    """Mean confidence, accuracy and size of each bin, least confident first; empty without images.
 
     Bins hold equally many images (Nixon et al., arXiv:1904.01685); ties in confidence are cut by row order.
     """
     if not len(truth_N):
-        return math.nan
+        return []
     confidence_N = prob_NC.max(axis=1).astype(np.float64)
     hit_N = (prob_NC.argmax(axis=1) == truth_N).astype(np.float64)
     order_N = np.argsort(confidence_N, kind="stable")
     parts = np.array_split(order_N, min(bins, len(order_N)))
-    return float(sum(abs((confidence_N[p] - hit_N[p]).sum()) for p in parts) / len(order_N))
+    return [(float(confidence_N[p].mean()), float(hit_N[p].mean()), len(p)) for p in parts]
+
+
+def expected_calibration_error(prob_NC: Floats, truth_N: Ints, bins: int = 15) -> float:
+    """Mean over the bins of `reliability` of |mean confidence - accuracy|, weighted by size; nan without images."""
+    if not len(truth_N):
+        return math.nan
+    return sum(n * abs(confidence - hit) for confidence, hit, n in reliability(prob_NC, truth_N, bins)) / len(truth_N)
 
 
 def negative_log_likelihood(prob_NC: Floats, truth_N: Ints) -> float:

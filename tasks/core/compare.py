@@ -1,0 +1,99 @@
+"""Is one net better than another, judged on the same images. Letters: N images.
+
+Both nets saw the same images, so only those on which exactly one of them is right say anything. A comparison of two
+separate intervals would throw that away and call real gains noise.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import bdtr, betaincinv
+
+from tasks.core.metrics import wilson
+
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A new net against an old one. Differences are shares (0.01 = one point of accuracy)."""
+
+    n: int
+    gained: int  # images only the new net gets right
+    lost: int  # images only the old net gets right
+    difference: float
+    low: float
+    high: float
+    p_value: float
+
+    @property
+    def verdict(self) -> str:
+        """better, worse or within noise: whether the 95 % interval leaves zero out."""
+        return "better" if self.low > 0 else "worse" if self.high < 0 else "within noise"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; `points`, `low` and `high` in points of accuracy."""
+        return {
+            "points": round(100 * self.difference, 4),
+            "low": round(100 * self.low, 4),
+            "high": round(100 * self.high, 4),
+            "verdict": self.verdict,
+            "p_value": float(f"{self.p_value:.4g}"),
+            "gained": self.gained,
+            "lost": self.lost,
+        }
+
+
+def compare(new_hit_N: Bools, old_hit_N: Bools) -> Comparison:
+    """Compare two nets by which of the same N > 0 images each gets right."""
+    n = len(new_hit_N)
+    gained, lost = int((new_hit_N & ~old_hit_N).sum()), int((~new_hit_N & old_hit_N).sum())
+    low, high = paired_interval(int((new_hit_N & old_hit_N).sum()), gained, lost, n)
+    return Comparison(n, gained, lost, (gained - lost) / n, low, high, mcnemar(gained, lost))
+
+
+def mcnemar(gained: int, lost: int) -> float:
+    """Two-sided exact McNemar test (McNemar 1947): how likely so lopsided a split is if both nets are equally good."""
+    return min(1.0, 2 * float(bdtr(min(gained, lost), gained + lost, 0.5)))
+
+
+def paired_interval(both: int, gained: int, lost: int, n: int) -> tuple[float, float]:
+    """95 % interval of the difference of two accuracies on the same n images.
+
+    The hull of Newcombe's score interval (1998, method 10) and the exact interval given the number of images on which
+    the nets differ. The second leaves zero out exactly when the exact McNemar test has p < 0.05, so that interval and
+    test never contradict each other; the first does not collapse when all differences point one way.
+    """
+    score, exact = _newcombe(both, gained, lost, n), _given_differing(gained, lost, n)
+    return min(score[0], exact[0]), max(score[1], exact[1])
+
+
+def exact_low(successes: int, n: int, level: float = 0.95) -> float:
+    """One-sided lower bound of a share (Clopper and Pearson 1934): covers at least `level` in every setting."""
+    return float(betaincinv(successes, n - successes + 1, 1 - level)) if successes else 0.0
+
+
+def _newcombe(both: int, gained: int, lost: int, n: int) -> tuple[float, float]:
+    neither = n - both - gained - lost
+    new, old = (both + gained) / n, (both + lost) / n
+    (new_low, new_high), (old_low, old_high) = wilson(both + gained, n), wilson(both + lost, n)
+    cross = both * neither - gained * lost
+    margins = (both + gained) * (lost + neither) * (both + lost) * (gained + neither)
+    phi = (max(cross - n / 2, 0) if cross > 0 else cross) / math.sqrt(margins) if margins else 0.0
+    below = _joint(new - new_low, old_high - old, phi)
+    above = _joint(new_high - new, old - old_low, phi)
+    return new - old - below, new - old + above
+
+
+def _joint(one: float, other: float, phi: float) -> float:
+    return math.sqrt(max(one**2 - 2 * phi * one * other + other**2, 0.0))
+
+
+def _given_differing(gained: int, lost: int, n: int) -> tuple[float, float]:
+    differing = gained + lost
+    share_low = 0.0 if gained == 0 else float(betaincinv(gained, lost + 1, 0.025))
+    share_high = 1.0 if lost == 0 else float(betaincinv(gained + 1, lost, 0.975))
+    return (2 * share_low - 1) * differing / n, (2 * share_high - 1) * differing / n

@@ -1,0 +1,118 @@
+"""The report's charts as inline SVG. Text and strokes take the page's colours, so one chart serves light and dark."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import StringIO
+
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+INK, FAINT = "#010101", "#020202"  # stand-ins, replaced by the page's own variables
+SERIES = tuple(f"#0303{i:02x}" for i in range(1, 9))
+SIZE = (4.4, 2.9)  # inches: a phone's width, so that 9 pt text stays readable there
+STYLE = {
+    "svg.fonttype": "none",
+    "font.size": 9,
+    "text.color": INK,
+    "axes.edgecolor": FAINT,
+    "axes.labelcolor": INK,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "xtick.color": FAINT,
+    "xtick.labelcolor": INK,
+    "ytick.color": FAINT,
+    "ytick.labelcolor": INK,
+    "grid.color": FAINT,
+    "grid.linewidth": 0.4,
+    "legend.frameon": False,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A named share between 0 and 1 with its interval."""
+
+    name: str
+    value: float
+    low: float
+    high: float
+
+
+def accuracies(shares: Sequence[Share]) -> str:
+    """One dot with its 95 % interval a net, in per cent, best read from top to bottom."""
+    with rc_context(STYLE):
+        figure, axes = _axes("accuracy")
+        for row, share in enumerate(shares):
+            colour = SERIES[row % len(SERIES)]
+            axes.plot(
+                [100 * share.low, 100 * share.high], [row, row], color=colour, linewidth=2, solid_capstyle="round"
+            )
+            axes.plot([100 * share.value], [row], "o", color=colour, markersize=7)
+        axes.set_yticks(range(len(shares)), [share.name for share in shares])
+        axes.set_ylim(len(shares) - 0.5, -0.5)
+        axes.tick_params(axis="y", length=0)
+        axes.grid(axis="x")
+        axes.set_xlabel("right on the test, % (95 % interval)")
+        return _svg(figure, "accuracy")
+
+
+def training(curves: dict[str, list[tuple[float, float]]]) -> str:
+    """Loss over steps of each net; the same colours as in `accuracies`."""
+    with rc_context(STYLE):
+        figure, axes = _axes("training")
+        for row, (name, points) in enumerate(curves.items()):
+            colour = SERIES[row % len(SERIES)]
+            if points:
+                axes.plot(*zip(*points, strict=True), color=colour, linewidth=1.6, label=name)
+        axes.set_ylim(bottom=0)
+        axes.grid(axis="y")
+        axes.set_xlabel("step")
+        axes.set_ylabel("training loss")
+        if any(curves.values()):
+            axes.legend(fontsize=8, handlelength=1.2)
+        return _svg(figure, "training")
+
+
+def reliability(bins: Sequence[tuple[float, float, int]], colour: int) -> str:
+    """Share right over mean confidence of equally large bins; on the diagonal a net is as sure as it is right."""
+    with rc_context(STYLE):
+        figure, axes = _axes("reliability")
+        axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=(0, (4, 3)))
+        confidence, right, _ = zip(*bins, strict=True)
+        axes.plot(confidence, right, "o-", color=SERIES[colour % len(SERIES)], linewidth=1.4, markersize=5)
+        floor = max(0.0, min(*confidence, *right) - 0.05)
+        axes.set_xlim(floor, 1.02)
+        axes.set_ylim(floor, 1.02)
+        axes.grid()
+        axes.set_xlabel("confidence")
+        axes.set_ylabel("share right")
+        return _svg(figure, "reliability")
+
+
+def _axes(name: str) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=SIZE, layout="constrained")
+    figure.patch.set_alpha(0)
+    axes = figure.add_subplot()
+    axes.patch.set_alpha(0)
+    axes.set_gid(name)
+    return figure, axes
+
+
+def _svg(figure: Figure, name: str) -> str:
+    """The bare <svg> element: the same bytes every time, no outside names, colours by the page's variables."""
+    stream = StringIO()
+    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    with rc_context({"svg.hashsalt": name}):
+        figure.savefig(stream, format="svg", metadata=nothing)
+    whole = stream.getvalue()
+    head, body = whole[whole.index("<svg") :].split(">", 1)
+    box = re.search(r'viewBox="[^"]*"', head)
+    assert box, "matplotlib gives every figure a viewBox"
+    body = re.sub(r"<style.*?</style>|<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
+    body = re.sub(r"font-family: [^;\"]*;? ?", "", body).replace("xlink:href", "href")
+    body = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{name}-", body)
+    for stand_in, variable in ((INK, "--ink"), (FAINT, "--faint"), *((c, f"--s{i}") for i, c in enumerate(SERIES))):
+        body = body.replace(stand_in, f"var({variable})")
+    return f"<svg {box.group()}>{body}"
