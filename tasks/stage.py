@@ -67,6 +67,12 @@ class Stage:
             )
         return path
 
+    def watch(self, path: Path) -> Path:
+        """Watch a source that is not ours: a file, or a folder with all that is added, changed or removed in it."""
+        watched = [path, *path.rglob("*")] if path.is_dir() else [path]
+        self._snapshots |= {p: _stat(p) for p in watched}
+        return path
+
     def resume(self) -> Path:
         """A folder for chunks and checkpoints; a killed run finds it again while inputs, settings and code stay."""
         code = {path.name: files.sha256_file(path) for path in _code()}

@@ -1,0 +1,44 @@
+"""What a source hands to `ingest`: one record per file or row, with its id, label and bytes travelling together."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+Origin = Literal["labeled", "pool", "test"]
+
+IGNORED = "ignored"  # the reason of well-known junk (.DS_Store, Thumbs.db): counted, never reported as bad
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why something is not taken in: a reason code to count and a sentence for a person."""
+
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One file or row of a source. `path` is relative to the source and valid UTF-8, whatever the file's name is."""
+
+    path: str
+    place: str  # the folder or manifest it comes from, to sum up what was refused
+    origin: Origin | None  # None: it lies where nothing belongs
+    label: str | None
+    content: bytes | Path | Refusal  # encoded image, where to read it, or why that must not be tried
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A source opened for reading: class names in order, number of records, and the records in a fixed order."""
+
+    classes: list[str]
+    total: int
+    records: Iterator[Record]
+
+
+def printable(path: str | Path) -> str:
+    """A path as valid UTF-8: bytes that are none are written as \\xNN."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")

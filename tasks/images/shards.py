@@ -1,0 +1,47 @@
+"""Writing data/images: encoded bytes in Parquet parts, in the order they come, so that a grown source adds parts."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tasks import files
+
+PART_BYTES, PART_ROWS = 64 * 2**20, 20_000
+SCHEMA = pa.schema([pa.field("image_id", pa.string()), pa.field("bytes", pa.binary())])
+
+
+class Shards:
+    """Collects images and writes part-NNNNN.parquet, each at most 64 MiB (or one image) and 20,000 rows."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._rows: dict[str, bytes] = {}
+        self._size = self._parts = 0
+
+    def add(self, image_id: str, content: bytes) -> None:
+        """One image that was not added before."""
+        if self._rows and (len(self._rows) == PART_ROWS or self._size + len(content) > PART_BYTES):
+            self.close()
+        self._rows[image_id] = content
+        self._size += len(content)
+
+    def close(self) -> None:
+        """Write what is collected, sorted by image_id."""
+        if not self._rows:
+            return
+        ids = sorted(self._rows)
+        table = pa.table({"image_id": ids, "bytes": [self._rows[i] for i in ids]}, SCHEMA)
+        files.write_table(table, self._folder / f"part-{self._parts:05d}.parquet")
+        self._rows, self._size, self._parts = {}, 0, self._parts + 1
+
+    def drop(self, ids: set[str]) -> None:
+        """Take images out again: the ones nobody refers to after the last record was seen."""
+        if not ids:
+            return
+        wanted = pa.array(sorted(ids), pa.string())
+        for path in sorted(self._folder.glob("part-*.parquet")):
+            table = files.read_table(path)
+            kept = table.filter(pc.invert(pc.is_in(table["image_id"], wanted)))
+            if kept.num_rows < table.num_rows:
+                files.write_table(kept, path)
