@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import get_args
 
 from tasks.errors import UserError
-from tasks.images.record import IGNORED, Origin, Record, Refusal, Source, printable
+from tasks.images.record import IGNORED, Origin, Record, Refusal, Source, printable, refuse_path, unknown_class
 
 JUNK = {"thumbs.db", "desktop.ini", "__macosx"}
 ORIGINS: dict[str, Origin] = {name: name for name in get_args(Origin)}
@@ -31,14 +31,6 @@ def read(path: Path) -> Source:
             raise UserError("unknown_class", f"{path}/test/{name}: {unknown_class(name, classes)}", "rename the folder")
     total = sum(len(names) for _, _, names in os.walk(root))
     return Source([printable(name) for name in classes], total, _records(root))
-
-
-def unknown_class(name: str, classes: list[str]) -> str:
-    """The end of a message about a class without labeled images."""
-    near = difflib.get_close_matches(name, classes, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    known = ", ".join(classes[:20]) + (", ..." if len(classes) > 20 else "")
-    return f"no labeled image has the class {printable(name)!r}{hint} (known: {known})"
 
 
 def _refuse_other_folders(root: Path, path: Path) -> None:
@@ -78,21 +70,8 @@ def _record(root: Path, path: Path) -> Record:
     content: Path | Refusal = path
     if any(_is_junk(part) for part in parts):
         content = Refusal(IGNORED, "")
-    elif refusal := _refusal(root, path):
+    elif refusal := refuse_path(root, path):
         content = refusal
     elif origin is None or (has_class and label is None):
         content = Refusal("misplaced", "belongs into labeled/<class>/, pool/ or test/<class>/")
     return Record(printable(Path(*parts)), printable(Path(*parts[:-1])), origin, label, content)
-
-
-def _refusal(root: Path, path: Path) -> Refusal | None:
-    """Why a path must not be opened: opening a FIFO hangs, and DVC would store what a foreign link leads to."""
-    if path.is_symlink():
-        target = path.resolve()
-        if not target.is_relative_to(root):
-            return Refusal("link_outside_root", "a link that leaves the source's folder")
-        if target.is_dir():
-            return Refusal("link_to_folder", "a link to a folder; its files are read where they are")
-    if path.exists() and not path.is_file():
-        return Refusal("not_regular", "a pipe, socket or device")
-    return None

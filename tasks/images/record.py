@@ -1,5 +1,6 @@
 """What a source hands to `ingest`: one record per file or row, with its id, label and bytes travelling together."""
 
+import difflib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -42,3 +43,23 @@ class Source:
 def printable(path: str | Path) -> str:
     """A path as valid UTF-8: bytes that are none are written as \\xNN."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def unknown_class(name: str, classes: list[str]) -> str:
+    """The end of a message about a class without labeled images."""
+    near = difflib.get_close_matches(name, classes, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    known = ", ".join(classes[:20]) + (", ..." if len(classes) > 20 else "")
+    return f"no labeled image has the class {name!r}{hint} (known: {known})"
+
+
+def refuse_path(root: Path, path: Path) -> Refusal | None:
+    """Why a path under `root` (resolved) must not be opened: a link may lead to anything, opening a FIFO hangs."""
+    target = path.resolve()
+    if not target.is_relative_to(root):
+        return Refusal("link_outside_root", "a link that leaves the source's folder")
+    if target.is_dir() and path.is_symlink():
+        return Refusal("link_to_folder", "a link to a folder; its files are read where they are")
+    if target.exists() and not target.is_file():
+        return Refusal("not_regular", "a folder, pipe, socket or device")
+    return None

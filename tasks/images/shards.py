@@ -8,7 +8,6 @@ import pyarrow.compute as pc
 from tasks import files
 
 PART_BYTES, PART_ROWS = 64 * 2**20, 20_000
-SCHEMA = pa.schema([pa.field("image_id", pa.string()), pa.field("bytes", pa.binary())])
 
 
 class Shards:
@@ -31,7 +30,8 @@ class Shards:
         if not self._rows:
             return
         ids = sorted(self._rows)
-        table = pa.table({"image_id": ids, "bytes": [self._rows[i] for i in ids]}, SCHEMA)
+        contents = pa.array([self._rows[i] for i in ids], pa.binary())
+        table = pa.table({"image_id": pa.array(ids, pa.string()), "bytes": contents})
         files.write_table(table, self._folder / f"part-{self._parts:05d}.parquet")
         self._rows, self._size, self._parts = {}, 0, self._parts + 1
 
