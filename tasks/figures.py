@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import StringIO
+from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
@@ -12,7 +13,7 @@ from matplotlib.figure import Figure
 INK, FAINT = "#010101", "#020202"  # stand-ins, replaced by the page's own variables
 SERIES = tuple(f"#0303{i:02x}" for i in range(1, 9))
 SIZE = (4.4, 2.9)  # inches: a phone's width, so that 9 pt text stays readable there
-STYLE = {
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "font.size": 9,
     "text.color": INK,

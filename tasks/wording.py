@@ -1,0 +1,92 @@
+"""The report's sentences: what the numbers say in plain words, and no more than they say."""
+
+from typing import Any
+
+REASONS = {
+    "kept": "kept",
+    "human_label": "labeled by a person",
+    "low_confidence": "confidence too low",
+    "class_full": "class already full",
+    "human_rejected": "rejected by a person",
+    "held_out": "held out for test, gate or calibration",
+    "duplicate": "copy of a labeled image",
+    "unlabeled": "not labeled",
+}
+HEADLINES = {
+    "better": "Self-training helped: {student} beats supervised-only training.",
+    "worse": "Self-training hurt: {student} is worse than supervised-only training.",
+    "within noise": "No proven gain: {student} and supervised-only training are within noise of each other.",
+}
+NOT_MEASURED = "not measured"
+
+
+def percent(share: float | None, digits: int = 1) -> str:
+    """0.9725 as 97.2 %; a share that is not all never reads as 100 %."""
+    if share is None:
+        return NOT_MEASURED
+    text = f"{100 * share:.{digits}f}"
+    if share < 1 and float(text) == 100:
+        text = f"{100 - 10**-digits:.{digits}f}"
+    return f"{text}\N{NO-BREAK SPACE}%"
+
+
+def points(value: float) -> str:
+    """3.25 as +3.2, with a true minus."""
+    text = f"{value:+.1f}"
+    return ("0.0" if float(text) == 0 else text).replace("-", "\N{MINUS SIGN}")
+
+
+def count(value: int | None) -> str:
+    """1347 as 1,347."""
+    return NOT_MEASURED if value is None else f"{value:,}"
+
+
+def verdict(final: dict[str, Any], gains: dict[str, dict[str, Any]] | None) -> dict[str, Any]:
+    """Headline, tone and sentences about the final student (scores.json of its round)."""
+    student = f"student {final['nets']['student']['key']}"
+    if gains is None:
+        headline = "Not measured: there are no test images, so nobody knows whether self-training helped."
+        advice = "Set split.test in params.yaml, or bring a test set, to find out."
+        return {"headline": headline, "tone": NOT_MEASURED, "sentences": [advice, _labels(final["labels"])]}
+    test = final["test"]
+    mine = test["student"]
+    right = f"The final {student} is right on {percent(mine['accuracy'])} of {count(test['n'])} sealed test images"
+    right += f" (95 % interval {percent(mine['low'])} to {percent(mine['high'])})."
+    sentences = [
+        right,
+        _gain("Against supervised-only training", gains["baseline"]),
+        _budget(final),
+        _gain("Against the first teacher", gains["r0"]),
+        _labels(final["labels"]),
+    ]
+    tone = gains["baseline"]["verdict"]
+    return {"headline": HEADLINES[tone].format(student=student), "tone": tone, "sentences": sentences}
+
+
+def _gain(against: str, gain: dict[str, Any]) -> str:
+    numbers = f"{points(gain['points'])} points (95 % interval {points(gain['low'])} to {points(gain['high'])})"
+    differ = f"{gain['gained']} images gained, {gain['lost']} lost, exact McNemar p = {gain['p_value']:.2g}"
+    return f"{against}: {numbers}, {gain['verdict']}; {differ}."
+
+
+def _budget(final: dict[str, Any]) -> str:
+    student, baseline = final["budget"]["student"], final["budget"]["baseline"]
+    if final["equal_budget"]:
+        return f"Both have {count(student['parameters'])} parameters and {count(student['steps'])} steps."
+    return (
+        f"This is not a comparison at equal budget: the student has {count(student['parameters'])} parameters and "
+        f"{count(student['steps'])} steps, the supervised-only net {count(baseline['parameters'])} and "
+        f"{count(baseline['steps'])}. Give `baseline` in params.yaml the last student's net, width and steps."
+    )
+
+
+def _labels(labels: dict[str, Any]) -> str:
+    learnt = f"{count(labels['kept'])} of {count(labels['pool'])} pool images are learnt from"
+    learnt += f" ({percent(labels['coverage'])}), {count(labels['human'])} of them with a person's label"
+    if labels["precision"] is None:
+        return f"{learnt}. How many of these labels are right was not measured: the pool has no hidden truth."
+    low = percent(labels["precision_low"])
+    return (
+        f"{learnt}. {percent(labels['precision'])} of these labels are right (at least {low}, one-sided 95 %), "
+        f"against the hidden truth of {count(labels['precision_n'])} images."
+    )
