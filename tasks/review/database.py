@@ -78,5 +78,6 @@ def _environment(project: Path) -> dict[str, str]:
         "FIFTYONE_MODEL_ZOO_DIR": str(home / "zoo" / "models"),
         "FIFTYONE_PLUGINS_DIR": str(home / "plugins"),
         "FIFTYONE_DO_NOT_TRACK": "true",
+        "FIFTYONE_LOGGING_LEVEL": "WARNING",
         "FIFTYONE_SHOW_PROGRESS_BARS": "false",
     }

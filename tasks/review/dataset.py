@@ -34,11 +34,13 @@ NUMBERS = {
 }
 EDITABLE = ("review", "decision", "shown")
 SIDEBAR = {
-    "your corrections": ["review", "tags", "decision"],
+    "your corrections": ["review", "decision"],
+    "tags": ["tags", "_label_tags"],
     "opinions": ["teacher", "student", "previous", "disagrees"],
     "trust": ["confidence", "entropy", "reason", "copies", "source", "round"],
-    "file": ["image_id", "path", "metadata.width", "metadata.height"],
-    "inside": ["id", "filepath", "shown", "created_at", "last_modified_at", "_label_tags"],
+    "file": ["image_id", "path"],
+    "metadata": [f"metadata.{name}" for name in ("size_bytes", "mime_type", "width", "height", "num_channels")],
+    "inside": ["id", "filepath", "shown", "created_at", "last_modified_at"],
 }
 
 
@@ -148,8 +150,12 @@ def _samples(fo: Any, round_: str, rows: pd.DataFrame, pictures: Iterable[tuple[
 
 
 def _freeze(data: Any) -> None:
-    """Only `review` is for editing; FiftyOne refuses to save a change of the others."""
-    for name in (*LABELS, *TEXTS, *NUMBERS, "copies", "disagrees"):
+    """Only `review` is for editing; FiftyOne refuses to save a change of the others.
+
+    Of labels the parts are frozen, for a frozen label as a whole breaks the App's Annotate tab (fiftyone 1.22.1).
+    """
+    labels = [f"{name}.{part}" for name in LABELS if name not in EDITABLE for part in ("label", "confidence")]
+    for name in (*labels, *TEXTS, *NUMBERS, "copies", "disagrees"):
         if name not in EDITABLE:
             field = data.get_field(name)
             field.read_only = True
@@ -166,9 +172,11 @@ def _make_editable(data: Any, classes: Sequence[str]) -> None:
 
 def _arrange(fo: Any, data: Any) -> None:
     """The sidebar: corrections first; on the pictures the label in `review` and the confidence."""
-    closed = ("file", "inside")
+    closed = ("file", "metadata", "inside")
     groups = [fo.SidebarGroupDocument(name=n, paths=p, expanded=n not in closed) for n, p in SIDEBAR.items()]
     data.app_config.sidebar_groups = groups
     data.app_config.active_fields = fo.ActiveFields(paths=["review", "confidence", "tags"])
-    data.app_config.color_scheme = fo.ColorScheme(color_by="value")
+    colors = {"review": "#c05a00", "confidence": "#4d4d4d", "teacher": "#6a5acd", "student": "#1f7a8c"}
+    fields = [{"path": path, "fieldColor": color} for path, color in colors.items()]
+    data.app_config.color_scheme = fo.ColorScheme(color_by="field", fields=fields)
     data.save()

@@ -13,7 +13,7 @@ from tasks import files
 from tasks.errors import Integrity
 
 SUFFIX = {"PNG": ".png", "JPEG": ".jpg", "WEBP": ".webp", "BMP": ".bmp"}
-LEGIBLE = 64  # pixels: a smaller side is enlarged, for browsers blur what they enlarge themselves
+LEGIBLE = 64  # pixels: an image with a smaller side is enlarged
 ENLARGED = 192
 PNG_MODES = {"1", "L", "LA", "P", "RGB", "RGBA", "I;16"}
 
@@ -37,8 +37,9 @@ def folder(round_: str) -> Path:
 def write(image_ids: list[str], target: Path) -> Iterator[tuple[str, Picture]]:
     """Write the images of data/images with these ids and yield them as they come, in the order of the parts.
 
-    A file holds the bytes as they came; where a side is under 64 pixels or the format is none of the web, it is a PNG
-    enlarged by a whole factor without smoothing. Pictures of an earlier review that are not wanted now are removed.
+    A file holds the bytes as they came. Where a side is under 64 pixels it is a PNG enlarged smoothly (people read a
+    blurred digit more easily than a handful of squares), and a PNG too where the format is none of the web. Pictures
+    of an earlier review that are not wanted now are removed.
     """
     target.mkdir(parents=True, exist_ok=True)
     wanted, found = pa.array(image_ids, pa.string()), set()
@@ -78,5 +79,5 @@ def _enlarged(image: Image.Image) -> Image.Image:
     upright = ImageOps.exif_transpose(image)
     smallest = min(upright.size)
     factor = -(-ENLARGED // smallest) if smallest < LEGIBLE else 1
-    large = upright.resize((upright.width * factor, upright.height * factor), Image.Resampling.NEAREST)
+    large = upright.resize((upright.width * factor, upright.height * factor), Image.Resampling.BICUBIC)
     return large if large.mode in PNG_MODES else large.convert("RGB")

@@ -84,7 +84,11 @@ def build(round_: str, settings: Settings) -> Built:
         return _built(made, len(reviewed.rows), reused=False, dropped=dropped)
 
 
-def open_app(name: str, port: int, ready: Callable[[str], object] = print) -> None:
+def _say(address: str) -> None:
+    print(f"FiftyOne: {address}\nCtrl-C closes it; what you correct stays until the sync", flush=True)
+
+
+def open_app(name: str, port: int, ready: Callable[[str], object] = _say) -> None:
     """Serve the App on loopback until Ctrl-C; `ready` gets its address once it answers.
 
     Raises Busy when the port is taken. The App has no log-in, so there is no way to serve it to other machines: from

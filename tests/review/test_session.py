@@ -68,6 +68,7 @@ def test_every_sample_shows_the_files(fo: Any, review: Workspace) -> None:
         assert sample.metadata.width >= pictures.ENLARGED
     assert data.active_label_schemas == ["review"]
     assert data.label_schemas["review"]["classes"] == CLASSES
+    assert "review" in data.generate_label_schemas(scan_samples=False), "the App's Annotate tab calls this first"
     with pytest.raises(ValueError, match="read-only"):
         _relabel(data, review.ids[0], "dog", field="teacher")
 
