@@ -116,8 +116,8 @@ def decode(content: bytes, size: int, channels: int, background: int) -> np.ndar
     with Image.open(io.BytesIO(content), formats=FORMATS) as image:
         if min(image.size) > 2 * size:
             image.draft(None, (2 * size, 2 * size))  # JPEG: decode at 1/2, 1/4 or 1/8, still twice what is needed
-        upright = ImageOps.exif_transpose(image)
-        plain = _eight_bit(upright, "L" if channels == 1 else "RGB", background)
+        ImageOps.exif_transpose(image, in_place=True)
+        plain = _eight_bit(image, "L" if channels == 1 else "RGB", background)
     side = min(plain.size)
     if plain.size != (size, size):
         left, top = (plain.width - side) / 2, (plain.height - side) / 2

@@ -1,0 +1,194 @@
+"""Records taken in one by one: read, hashed and checked by threads, then accepted or refused, in order.
+
+A record carries its id, label and bytes together, so a bad file costs its own row and never moves a label to another
+image. Every record ends up in one of two tables, and the counts add up.
+"""
+
+import hashlib
+import os
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tasks.images.decode import Sound, check, sniff, wrong_extension
+from tasks.images.record import IGNORED, Record, Refusal
+
+CHUNK = 16  # records a thread takes at once
+TEXT, NUMBER = pa.string(), pa.int32()
+ACCEPTED = pa.schema(
+    [pa.field(name, TEXT) for name in ("image_id", "path", "place", "origin", "format", "mode", "label")]
+    + [pa.field(name, NUMBER) for name in ("width", "height")]
+)
+QUARANTINED = pa.schema([pa.field(name, TEXT) for name in ("path", "place", "origin", "reason", "detail", "image_id")])
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A record after its check; `content` is empty when it was refused, `image_id` None when it was never read."""
+
+    record: Record
+    image_id: str | None
+    content: bytes
+    verdict: Sound | Refusal
+
+
+def check_all(records: Iterable[Record], max_pixels: int) -> Iterator[Checked]:
+    """Check records in threads; they come out in the order they went in, and only a few are in memory at a time."""
+    todo, threads = iter(records), os.cpu_count() or 1
+    with ThreadPoolExecutor(threads) as pool:
+        running: deque[Future[list[Checked]]] = deque()
+        while True:
+            while len(running) < 2 * threads and (chunk := list(islice(todo, CHUNK))):
+                running.append(pool.submit(lambda some: [check_record(r, max_pixels) for r in some], chunk))
+            if not running:
+                return
+            yield from running.popleft().result()
+
+
+def check_record(record: Record, max_pixels: int) -> Checked:
+    """Read a record's bytes if need be, hash and check them."""
+    content = record.content
+    if isinstance(content, Path):
+        content = _read(content, record.path, max_pixels)
+    if isinstance(content, Refusal):
+        return Checked(record, None, b"", content)
+    verdict = check(content, record.path, max_pixels)
+    image_id = hashlib.sha256(content).hexdigest()
+    return Checked(record, image_id, b"" if isinstance(verdict, Refusal) else content, verdict)
+
+
+def _read(path: Path, name: str, max_pixels: int) -> bytes | Refusal:
+    """A file's bytes; of a file that cannot be an image only the first ones are read."""
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(16)
+            if isinstance(refusal := sniff(head, name), Refusal):
+                return refusal
+            if (size := os.fstat(stream.fileno()).st_size) > 8 * max_pixels + 2**20:
+                return Refusal("too_large", f"{size} bytes, more than ingest.max_pixels: {max_pixels} can need")
+            return head + stream.read()
+    except OSError as error:
+        return Refusal("unreadable", error.strerror or type(error).__name__)
+
+
+class Rows:
+    """A growing table. Full thousands are kept as Arrow, a fraction of what Python objects take."""
+
+    def __init__(self, schema: pa.Schema) -> None:
+        self._schema, self._batches, self._rows = schema, list[pa.RecordBatch](), list[tuple[Any, ...]]()
+
+    def add(self, *row: Any) -> None:
+        """One row, its values in the schema's order."""
+        self._rows.append(row)
+        if len(self._rows) == 10_000:
+            self._flush()
+
+    def table(self) -> pa.Table:
+        """All rows."""
+        self._flush()
+        return pa.Table.from_batches(self._batches, self._schema).combine_chunks()
+
+    def _flush(self) -> None:
+        columns = list(zip(*self._rows, strict=True)) or [() for _ in self._schema]
+        arrays = [pa.array(values, field.type) for values, field in zip(columns, self._schema, strict=True)]
+        self._batches.append(pa.RecordBatch.from_arrays(arrays, schema=self._schema))
+        self._rows.clear()
+
+
+class Intake:
+    """Takes checked records in, one by one, and keeps the count of everything."""
+
+    def __init__(self) -> None:
+        self._seen: set[str] = set()
+        self.total_of = Counter[str]()
+        self._accepted, self._refused = Rows(ACCEPTED), Rows(QUARANTINED)
+        self._label_of: dict[str, str] = {}
+        self._conflicts: dict[str, set[str]] = {}
+        self._ignored = self._many_frames = 0
+
+    def add(self, checked: Checked) -> bool:
+        """Accept or refuse one record; True when it brings an image that was not seen before."""
+        record, verdict, image_id = checked.record, checked.verdict, checked.image_id
+        if isinstance(verdict, Refusal) and verdict.reason == IGNORED:
+            self._ignored += 1
+            return False
+        self.total_of[record.place] += 1
+        if isinstance(verdict, Refusal) or image_id is None:
+            self._refuse(record, verdict, image_id)
+            return False
+        seen = verdict.format, verdict.mode, record.label, verdict.width, verdict.height
+        self._accepted.add(image_id, record.path, record.place, record.origin, *seen)
+        self._many_frames += verdict.frames > 1
+        self._note_label(image_id, record.label)
+        is_new = image_id not in self._seen
+        self._seen.add(image_id)
+        return is_new
+
+    def _refuse(self, record: Record, verdict: Sound | Refusal, image_id: str | None) -> None:
+        assert isinstance(verdict, Refusal), f"{record.path} passed its check without being read"
+        self._refused.add(record.path, record.place, record.origin or "", verdict.reason, verdict.detail, image_id)
+
+    def _note_label(self, image_id: str, label: str | None) -> None:
+        if label is not None and (first := self._label_of.setdefault(image_id, label)) != label:
+            self._conflicts.setdefault(image_id, {first}).add(label)
+
+    def tables(self) -> tuple[pa.Table, pa.Table]:
+        """Accepted and quarantined records, sorted. Rows that label the same bytes differently are quarantined, all."""
+        accepted, refused = self._accepted.table(), self._refused.table()
+        in_conflict = pc.and_(
+            pc.is_in(accepted["image_id"], pa.array(sorted(self._conflicts), pa.string())),
+            pc.is_valid(accepted["label"]),
+        )
+        conflicting = accepted.filter(in_conflict)
+        names = [" and ".join(map(repr, sorted(self._conflicts[i]))) for i in texts(conflicting["image_id"])]
+        details = pa.array([f"the same image is labeled {both}" for both in names], TEXT)
+        reasons = pa.array(["label_conflict"] * len(details), TEXT)
+        moved = conflicting.append_column("detail", details).append_column("reason", reasons).select(QUARANTINED.names)
+        refused = pa.concat_tables([refused, moved])
+        return _sorted(accepted.filter(pc.invert(in_conflict))), _sorted(refused)
+
+    def orphans(self, accepted: pa.Table) -> set[str]:
+        """Images that no accepted record refers to any more, because of a conflict."""
+        conflicts = pa.array(sorted(self._conflicts), pa.string())
+        return set(self._conflicts) - set(conflicts.filter(pc.is_in(conflicts, accepted["image_id"])).to_pylist())
+
+    def summary(self, accepted: pa.Table, refused: pa.Table) -> dict[str, Any]:
+        """The counts; what came in is what was accepted plus what was quarantined (C7)."""
+        files_in = self.total_of.total()
+        if files_in != accepted.num_rows + refused.num_rows:
+            raise AssertionError(f"{files_in} files in, {accepted.num_rows} accepted, {refused.num_rows} quarantined")
+        images = pc.count_distinct(accepted["image_id"]).as_py()
+        return {
+            "files_in": files_in,
+            "accepted": accepted.num_rows,
+            "quarantined": refused.num_rows,
+            "images": images,
+            "duplicates": accepted.num_rows - images,
+            "origin": counts(accepted["origin"]),
+            "reasons": counts(refused["reason"]),
+            "ignored": self._ignored,
+            "wrong_extension": sum(map(wrong_extension, texts(accepted["path"]), texts(accepted["format"]))),
+            "many_frames": self._many_frames,
+        }
+
+
+def _sorted(table: pa.Table) -> pa.Table:
+    return table.sort_by([("image_id", "ascending"), ("path", "ascending")]).combine_chunks()
+
+
+def texts(column: Any) -> list[str]:
+    """A column of text without nulls as Python strings."""
+    values: list[str] = column.to_pylist()
+    return values
+
+
+def counts(column: Any) -> dict[str, int]:
+    """How often each text stands in a column, sorted."""
+    return dict(sorted(Counter(texts(column)).items()))
