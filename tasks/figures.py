@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 INK, FAINT = "#010101", "#020202"  # stand-ins, replaced by the page's own variables
 SERIES = tuple(f"#0303{i:02x}" for i in range(1, 9))
-SIZE = (4.4, 2.9)  # inches: a phone's width, so that 9 pt text stays readable there
+SIZE = (3.7, 2.7)  # inches: about a phone's width, so that 9 pt text stays readable there
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "font.size": 9,

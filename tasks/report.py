@@ -39,7 +39,7 @@ def report(stage: Stage) -> None:
     curves = {key: stage.input(files.curves(key)) / "train.csv" for key in ("baseline", "r0", *rounds)}
     board = _scoreboard(scores)
     gains = _gains(scores)
-    page = {
+    page: dict[str, Any] = {
         "title": stage.settings.report.title,
         "verdict": wording.verdict(scores[rounds[-1]], gains),
         "board": board,
@@ -188,7 +188,7 @@ def _gallery(
 ) -> dict[str, Any]:
     part = table.filter(pc.field("reason").isin(reasons))
     rows = part.sort_by([("confidence", order), ("image_id", "ascending")]).slice(0, SHOWN_IMAGES).to_pylist()
-    return {"title": title, "of": part.num_rows, "rows": rows}
+    return {"title": title, "of": part.num_rows, "rows": rows, "refused": reasons != ["kept"]}
 
 
 def _intake() -> dict[str, Any]:

@@ -17,6 +17,11 @@ HEADLINES = {
     "worse": "Self-training hurt: {student} is worse than supervised-only training.",
     "within noise": "No proven gain: {student} and supervised-only training are within noise of each other.",
 }
+UNEQUAL = {
+    "better": "{student} beats supervised-only training, but not at equal budget.",
+    "worse": "{student} is worse than supervised-only training, but not at equal budget.",
+    "within noise": "{student} and supervised-only training are within noise of each other, but not at equal budget.",
+}
 NOT_MEASURED = "not measured"
 
 
@@ -60,7 +65,8 @@ def verdict(final: dict[str, Any], gains: dict[str, dict[str, Any]] | None) -> d
         _labels(final["labels"]),
     ]
     tone = gains["baseline"]["verdict"]
-    return {"headline": HEADLINES[tone].format(student=student), "tone": tone, "sentences": sentences}
+    headline = (HEADLINES if final["equal_budget"] else UNEQUAL)[tone].format(student=student)
+    return {"headline": headline[0].upper() + headline[1:], "tone": tone, "sentences": sentences}
 
 
 def _gain(against: str, gain: dict[str, Any]) -> str:
@@ -76,7 +82,7 @@ def _budget(final: dict[str, Any]) -> str:
     return (
         f"This is not a comparison at equal budget: the student has {count(student['parameters'])} parameters and "
         f"{count(student['steps'])} steps, the supervised-only net {count(baseline['parameters'])} and "
-        f"{count(baseline['steps'])}. Give `baseline` in params.yaml the last student's net, width and steps."
+        f"{count(baseline['steps'])}. Give the baseline in params.yaml the last student's net, width and steps."
     )
 
 

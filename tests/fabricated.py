@@ -1,0 +1,116 @@
+"""Small finished artefacts, made up in a temporary folder: what the stages before `evaluate` and `report` leave."""
+
+import hashlib
+import io
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import yaml
+from PIL import Image
+
+from tasks import files
+from tasks.params import Settings, load
+from tasks.stage import Stage
+from tests.conftest import ROOT
+
+
+def settings(**report: Any) -> Settings:
+    """The project's own settings, for images of 8 x 8, in the current folder's params.yaml."""
+    raw = yaml.safe_load((ROOT / "params.yaml").read_text())
+    raw["image"] = {"size": 8, "channels": 1}
+    raw["report"] |= report
+    Path("params.yaml").write_text(yaml.safe_dump(raw, sort_keys=False))
+    return load()
+
+
+def run(body: Callable[..., None], params: Sequence[str], chosen: Settings, key: str = "") -> None:
+    """A stage from its first input to its publication, in this process."""
+    name = body.__name__ + (f"@{key}" if key else "")
+    stage = Stage(name, chosen, [p.format(key=key) for p in params])
+    stage.home.mkdir(parents=True, exist_ok=True)
+    body(stage, key) if key else body(stage)
+    stage.publish()
+
+
+def publish(target: Path, **contents: pa.Table | dict[str, Any] | list[Any] | str | bytes) -> None:
+    """An artefact with a valid commit record. `name__csv` is the file name.csv; the value's type decides the rest."""
+    staged = files.WORK / "made"
+    staged.mkdir(parents=True)
+    for name, value in contents.items():
+        path = staged / name.replace("__", ".")
+        if isinstance(value, pa.Table):
+            files.write_table(value, path.with_suffix(".parquet"))
+        elif isinstance(value, str):
+            path.write_text(value)
+        elif isinstance(value, bytes):
+            path.write_bytes(value)
+        else:
+            files.write_json(value, path.with_suffix(".json"))
+    files.seal(staged, {"stage": "made"})
+    files.move_into_place(staged, target)
+
+
+def images(n: int, seed: int = 0) -> list[str]:
+    """data/images with n pictures of noise; their ids, sorted."""
+    generator = np.random.default_rng(seed)
+    content: dict[str, bytes] = {}
+    for _ in range(n):
+        stream = io.BytesIO()
+        Image.fromarray(generator.integers(0, 256, (8, 8), dtype=np.uint8)).save(stream, "PNG")
+        content[hashlib.sha256(stream.getvalue()).hexdigest()] = stream.getvalue()
+    ids = sorted(content)
+    table = pa.table({"image_id": ids, "bytes": pa.array([content[i] for i in ids], pa.binary())})
+    publish(files.IMAGES, **{"part-00000": table})
+    return ids
+
+
+def labeled(label_of: dict[str, str]) -> pa.Table:
+    """image_id, label."""
+    ids = sorted(label_of)
+    return pa.table(
+        {"image_id": pa.array(ids, pa.string()), "label": pa.array([label_of[i] for i in ids], pa.string())}
+    )
+
+
+def split(
+    classes: list[str],
+    *,
+    train: dict[str, str],
+    pool: dict[str, str],
+    test: dict[str, str],
+    gate: dict[str, str] | None = None,
+    truth: dict[str, str] | None = None,
+) -> None:
+    """data/split and data/sealed; `pool` is image_id to status."""
+    ids = sorted(pool)
+    status = pa.table({"image_id": pa.array(ids, pa.string()), "status": pa.array([pool[i] for i in ids], pa.string())})
+    nothing = labeled({})
+    publish(
+        files.SPLIT,
+        classes=classes,
+        labeled=labeled(train),
+        calib=nothing,
+        gate=labeled(gate or {}),
+        pool=status,
+        summary={"leaks": 0},
+    )
+    publish(files.SEALED, test=labeled(test), truth=labeled(truth or {}))
+
+
+def label_table(round_: str, rows: dict[str, tuple[str | None, float, str]]) -> None:
+    """data/labels/rK from image_id to label, confidence and reason."""
+    ids = sorted(rows)
+    columns: dict[str, list[Any]] = {name: [None] * len(ids) for name in files.LABEL_TABLE.names}
+    columns |= {
+        "image_id": ids,
+        "label": [rows[i][0] for i in ids],
+        "confidence": [rows[i][1] for i in ids],
+        "copies": [int(rows[i][2] in {"kept", "human_label"}) for i in ids],
+        "round": [round_] * len(ids),
+        "source": ["human" if rows[i][2].startswith("human") else "teacher:r0" for i in ids],
+        "reason": [rows[i][2] for i in ids],
+    }
+    publish(files.labels(round_), labels=pa.table(columns, schema=files.LABEL_TABLE))
