@@ -27,9 +27,9 @@ def curate(stage: Stage, round_: str) -> None:
     previous = files.read_table(stage.input(files.labels(entry.teacher)) / "labels.parquet").to_pandas()
 
     ids = list(pool.loc[pool["status"] == "pool", "image_id"])
-    human, unknown = _human_word(ids, classes, previous, ledger)
+    human_N, unknown = _human_word(ids, classes, previous, ledger)
     prob_NC = _probabilities(round_, ids)
-    curated = curate_probs(prob_NC, human.to_numpy(), **entry.curate.model_dump(exclude={"max_share"}))
+    curated = curate_probs(prob_NC, human_N, **entry.curate.model_dump(exclude={"max_share"}))
     _refuse_disasters(curated, entry.curate, round_, classes)
 
     table = _label_table(curated, ids, classes, round_, entry)
@@ -57,19 +57,18 @@ def curate(stage: Stage, round_: str) -> None:
 
 def _human_word(
     ids: list[str], classes: list[str], previous: pd.DataFrame, ledger: dict[str, decisions.Decision]
-) -> tuple[pd.Series, int]:
-    """What people said of each image: class index, REJECTED or NO_DECISION; newer rounds overrule older ones."""
-    human = pd.Series(NO_DECISION, index=ids, dtype=np.int64)
+) -> tuple[np.ndarray, int]:
+    """What people said of each image: class index, REJECTED or NO_DECISION. Newer rounds overrule older ones.
+
+    Also returns how many decisions are about images that are not in the pool.
+    """
     by_people = previous[previous["source"] == "human"].set_index("image_id")["label"]
-    carried = {i: classes.index(name) if isinstance(name, str) else REJECTED for i, name in by_people.items()}
-    said = {
-        image_id: {"reject": REJECTED, "undo": NO_DECISION}.get(d.action, classes.index(d.new) if d.new else 0)
-        for image_id, d in ledger.items()
-    }
-    words = carried | said
-    known = {image_id: word for image_id, word in words.items() if image_id in human.index}
-    human.loc[list(known)] = list(known.values())
-    return human, len(words) - len(known)
+    words = {i: classes.index(name) if isinstance(name, str) else REJECTED for i, name in by_people.items()}
+    for image_id, decision in ledger.items():
+        fixed = {"reject": REJECTED, "undo": NO_DECISION}
+        words[image_id] = fixed[decision.action] if decision.action in fixed else classes.index(decision.new)
+    human_N = np.array([words.get(image_id, NO_DECISION) for image_id in ids], dtype=np.int64)
+    return human_N, len(words.keys() - set(ids))
 
 
 def _probabilities(round_: str, ids: list[str]) -> np.ndarray:

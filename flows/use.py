@@ -1,0 +1,29 @@
+"""`understudy use SETTINGS`: put a settings file of settings/ in the place of params.yaml, comments and all."""
+
+import re
+from pathlib import Path
+
+from tasks import decisions, files
+from tasks.errors import UserError
+from tasks.params import PARAMS_FILE, load
+
+SOURCE_PATH = re.compile(r"^(source:\n(?:  .*\n)*?  path:).*$", flags=re.MULTILINE)
+
+
+def use(settings: Path, source: str | None) -> None:
+    """Check `settings`, set its source.path to `source` if given, write it to params.yaml, give each round a ledger.
+
+    Raises UserError, with params.yaml as it was, when the file is missing or wrong.
+    """
+    load(settings)
+    text = settings.read_text(encoding="utf-8")
+    if source is not None:
+        if not Path(source).exists():
+            raise UserError("no_source", f"{source} does not exist", "give the path of your images or manifests")
+        text, changed = SOURCE_PATH.subn(lambda match: f"{match[1]} {source!r}", text)
+        assert changed == 1, f"{settings} has {changed} lines source.path"
+    files.replace_file(PARAMS_FILE, text)
+    for round_ in load().rounds:
+        ledger = files.decisions(round_)
+        if not ledger.exists():
+            files.replace_file(ledger, ",".join(decisions.HEADER) + "\n")
