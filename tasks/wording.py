@@ -56,7 +56,7 @@ def verdict(final: dict[str, Any], gains: dict[str, dict[str, Any]] | None) -> d
     test = final["test"]
     mine = test["student"]
     right = f"The final {student} is right on {percent(mine['accuracy'])} of {count(test['n'])} sealed test images"
-    right += f" (95 % interval {percent(mine['low'])} to {percent(mine['high'])})."
+    right += f" (95\N{NO-BREAK SPACE}% interval {percent(mine['low'])} to {percent(mine['high'])})."
     sentences = [
         right,
         _gain("Against supervised-only training", gains["baseline"]),
@@ -70,15 +70,16 @@ def verdict(final: dict[str, Any], gains: dict[str, dict[str, Any]] | None) -> d
 
 
 def _gain(against: str, gain: dict[str, Any]) -> str:
-    numbers = f"{points(gain['points'])} points (95 % interval {points(gain['low'])} to {points(gain['high'])})"
-    differ = f"{gain['gained']} images gained, {gain['lost']} lost, exact McNemar p = {gain['p_value']:.2g}"
+    numbers = f"{points(gain['points'])} points (95\N{NO-BREAK SPACE}% interval {points(gain['low'])} to {points(gain['high'])})"
+    differ = f"{gain['gained']} images gained, {gain['lost']} lost, exact McNemar p\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{gain['p_value']:.2g}"
     return f"{against}: {numbers}, {gain['verdict']}; {differ}."
 
 
 def _budget(final: dict[str, Any]) -> str:
     student, baseline = final["budget"]["student"], final["budget"]["baseline"]
     if final["equal_budget"]:
-        return f"Both have {count(student['parameters'])} parameters and {count(student['steps'])} steps."
+        same = f"Both have {count(student['parameters'])} parameters and took {count(student['steps'])} steps"
+        return f"{same}; a step of the student also holds pseudo-labeled images."
     return (
         f"This is not a comparison at equal budget: the student has {count(student['parameters'])} parameters and "
         f"{count(student['steps'])} steps, the supervised-only net {count(baseline['parameters'])} and "
@@ -88,7 +89,9 @@ def _budget(final: dict[str, Any]) -> str:
 
 def _labels(labels: dict[str, Any]) -> str:
     learnt = f"{count(labels['kept'])} of {count(labels['pool'])} pool images are learnt from"
-    learnt += f" ({percent(labels['coverage'])}), {count(labels['human'])} of them with a person's label"
+    learnt += f" ({percent(labels['coverage'])})"
+    if labels["human"]:
+        learnt += f", {count(labels['human'])} of them with a person's label"
     if labels["precision"] is None:
         return f"{learnt}. How many of these labels are right was not measured: the pool has no hidden truth."
     low = percent(labels["precision_low"])
