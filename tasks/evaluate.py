@@ -107,7 +107,7 @@ def _beliefs(stage: Stage, images: Images, nets: dict[str, nn.Module], ids: list
     """Of each net, the probabilities (C,) of each image by id."""
     settings = stage.settings
     found: Beliefs = {role: {} for role in nets}
-    chunks = images.batches(ids, settings.image, settings.ingest.background, settings.label.chunk)
+    chunks = images.batches(ids, settings.image, settings.label.chunk)
     with Progress(len(ids), stage.name, "images") as progress:
         for chunk_ids, image_NCHW in chunks if ids else ():
             for role, net in nets.items():

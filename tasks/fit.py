@@ -31,7 +31,7 @@ def labeled_examples(stage: Stage, images: Images) -> Examples:
 
 def load(stage: Stage, images: Images, ids: list[str]) -> Tensor:
     """Images by id in the form the settings ask for, uint8 NCHW."""
-    return images.load(ids, stage.settings.image, stage.settings.ingest.background)
+    return images.load(ids, stage.settings.image)
 
 
 def fit(stage: Stage, key: str, spec: params.Net, labeled: Examples, pseudo: Examples | None) -> None:

@@ -58,7 +58,7 @@ def _predict_in_chunks(stage: Stage, images: Images, net: nn.Module, ids: list[s
     first = len(_chunks(folder))
     with Progress(len(ids), stage.name, "images", len(done)) as progress:
         for index, (chunk_ids, image_NCHW) in enumerate(
-            images.batches(todo, settings.image, settings.ingest.background, settings.label.chunk), start=first
+            images.batches(todo, settings.image, settings.label.chunk), start=first
         ):
             prob_NC = predict(net, image_NCHW, settings.label.batch).numpy()
             _refuse_bad_rows(chunk_ids, prob_NC)

@@ -45,7 +45,6 @@ class Ingest(Section):
     max_bad_fraction: float = Field(
         ge=0, le=1, description="The run stops (exit 3) when a larger share of the files is unusable."
     )
-    background: int = Field(ge=0, le=255, description="Grey value put behind transparent pixels.")
 
 
 class Image(Section):
@@ -55,6 +54,7 @@ class Image(Section):
         ge=8, le=1024, description="Side in pixels: the shorter side is scaled to it, the middle is cut out."
     )
     channels: Literal[1, 3] = Field(description="1 = grey, 3 = colour.")
+    background: int = Field(ge=0, le=255, description="Grey value put behind transparent pixels.")
 
 
 class Split(Section):

@@ -41,7 +41,7 @@ class Case:
 
     def said(self, ids: list[str]) -> dict[str, str]:
         """What the student says of images."""
-        image_NCHW = Images(files.IMAGES).load(ids, self.settings.image, self.settings.ingest.background)
+        image_NCHW = Images(files.IMAGES).load(ids, self.settings.image)
         return {i: CLASSES[int(c)] for i, c in zip(ids, predict(self.student, image_NCHW, 7).argmax(1), strict=True)}
 
     def run(self, **split: Any) -> dict[str, Any]:

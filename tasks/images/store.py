@@ -23,33 +23,31 @@ BLOCK, CHUNK = 1024, 64  # images decoded before they are handed on; images a th
 class Images:
     """The images of a verified data/images. Of the encoded bytes only one part (at most 64 MiB) is in memory at a time.
 
-    `background` is the grey value put behind transparent pixels. Pillow decodes without holding the GIL, so threads do.
+    Pillow decodes without holding the GIL, so threads do.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def load(self, ids: Sequence[str], image: params.Image, background: int) -> Tensor:
+    def load(self, ids: Sequence[str], image: params.Image) -> Tensor:
         """All images of `ids` in their order, uint8 NCHW. Integrity names an id that is not there."""
         row_of = {image_id: row for row, image_id in enumerate(dict.fromkeys(ids))}
         pixel_NCHW = _empty(len(row_of), image)
         with Progress(len(row_of), "reading", "images") as progress:
-            for found, block_NCHW in self._blocks(list(row_of), image, background):
+            for found, block_NCHW in self._blocks(list(row_of), image):
                 pixel_NCHW[[row_of[image_id] for image_id in found]] = block_NCHW
                 progress.advance(len(found))
         if len(row_of) < len(ids):
             pixel_NCHW = pixel_NCHW[[row_of[image_id] for image_id in ids]]
         return torch.from_numpy(pixel_NCHW)
 
-    def batches(
-        self, ids: Sequence[str], image: params.Image, background: int, size: int
-    ) -> Iterator[tuple[list[str], Tensor]]:
+    def batches(self, ids: Sequence[str], image: params.Image, size: int) -> Iterator[tuple[list[str], Tensor]]:
         """The images of `ids`, each once, `size` at a time: their ids and uint8 NCHW, in the order of the parts.
 
         Every part is read once, however many images are wanted: the way through a pool that is larger than memory.
         """
         waiting, pixel_NCHW = list[str](), _empty(0, image)
-        for found, block_NCHW in self._blocks(ids, image, background):
+        for found, block_NCHW in self._blocks(ids, image):
             waiting, pixel_NCHW = waiting + found, np.concatenate([pixel_NCHW, block_NCHW])
             while len(waiting) >= size:
                 yield waiting[:size], torch.from_numpy(pixel_NCHW[:size])
@@ -57,9 +55,7 @@ class Images:
         if waiting:
             yield waiting, torch.from_numpy(pixel_NCHW)
 
-    def _blocks(
-        self, ids: Sequence[str], image: params.Image, background: int
-    ) -> Iterator[tuple[list[str], np.ndarray]]:
+    def _blocks(self, ids: Sequence[str], image: params.Image) -> Iterator[tuple[list[str], np.ndarray]]:
         """Wanted images as they lie in the parts, at most BLOCK at a time: ids and uint8 NCHW."""
         wanted, missing = pa.array(sorted(set(ids)), pa.string()), set(ids)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -71,7 +67,7 @@ class Images:
                 for start in range(0, chosen.num_rows, BLOCK):
                     block = chosen.slice(start, BLOCK).to_pydict()
                     missing.difference_update(block["image_id"])
-                    yield block["image_id"], _decode_all(pool, block, image, background)
+                    yield block["image_id"], _decode_all(pool, block, image)
         if missing:
             what = f"{len(missing)} of {len(wanted)} images are not in {self._folder}; the first is {min(missing)}"
             raise Integrity("missing_image", what, f"rm -r {self._folder}, then `dvc repro`")
@@ -81,13 +77,13 @@ def _empty(count: int, image: params.Image) -> np.ndarray:
     return np.empty((count, image.channels, image.size, image.size), np.uint8)
 
 
-def _decode_all(pool: ThreadPoolExecutor, block: dict[str, list[Any]], image: params.Image, grey: int) -> np.ndarray:
+def _decode_all(pool: ThreadPoolExecutor, block: dict[str, list[Any]], image: params.Image) -> np.ndarray:
     pixel_NCHW = _empty(len(block["bytes"]), image)
 
     def fill(start: int) -> None:
         for row in range(start, min(start + CHUNK, len(pixel_NCHW))):
             try:
-                pixel_NCHW[row] = decode(block["bytes"][row], image.size, image.channels, grey)
+                pixel_NCHW[row] = decode(block["bytes"][row], image.size, image.channels, image.background)
             except Exception as error:
                 what = f"image {block['image_id'][row]} was sound when ingested and cannot be decoded now: {error}"
                 raise Integrity("undecodable", what, f"rm -r {files.IMAGES}, then `dvc repro`") from error
