@@ -1,0 +1,101 @@
+"""A folder in which ingest and split run in this process, and pictures to put into a source."""
+
+import contextlib
+import io
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from PIL import Image
+
+from tasks import files, stage
+from tests.conftest import ROOT
+
+SUFFIX = {"PNG": "png", "JPEG": "jpg", "WEBP": "webp", "BMP": "bmp"}
+
+
+def picture(number: int, format_: str = "PNG", side: int = 8) -> bytes:
+    """A small image of noise, another one for every number."""
+    pixel_HWC = np.random.default_rng(number).integers(0, 256, (side, side, 3), np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(pixel_HWC).save(stream, format_)
+    return stream.getvalue()
+
+
+def write_all(root: Path, content_of: Mapping[str, bytes]) -> None:
+    """Files by their path below `root`."""
+    for name, content in content_of.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
+class Workspace:
+    """A working directory with params.yaml; the source lies in `source` unless the settings say otherwise."""
+
+    def __init__(self, folder: Path, **sections: Mapping[str, Any]) -> None:
+        self.folder = folder
+        settings = yaml.safe_load((ROOT / "params.yaml").read_text())
+        defaults = {
+            "source": {"kind": "folder", "path": "source"},
+            "ingest": {"max_bad_fraction": 1.0},
+            "split": {"labels": None, "test": 0},
+        }
+        for name, values in [*defaults.items(), *sections.items()]:
+            settings[name].update(values)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "params.yaml").write_text(yaml.safe_dump(settings))
+
+    @property
+    def source(self) -> Path:
+        """Where the source lies."""
+        return self.folder / "source"
+
+    def run(self, name: str) -> tuple[int, str]:
+        """Run a stage; its exit code and all it said."""
+        said = io.StringIO()
+        with contextlib.chdir(self.folder), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+            return stage.main(name, ""), said.getvalue()
+
+    def table(self, name: str) -> list[dict[str, Any]]:
+        """The rows of a table, as in `catalog/images`."""
+        rows: list[dict[str, Any]] = files.read_table(self.folder / "data" / f"{name}.parquet").to_pylist()
+        return rows
+
+    def reasons(self) -> dict[str, str]:
+        """Why a path was quarantined."""
+        return {row["path"]: row["reason"] for row in self.table("quarantine/quarantine")}
+
+    def labels(self) -> dict[str, tuple[str, str]]:
+        """image_id and label by path."""
+        return {row["path"]: (row["image_id"], row["label"]) for row in self.table("catalog/labels")}
+
+    def summary(self, name: str) -> dict[str, Any]:
+        """The numbers a stage left."""
+        value: dict[str, Any] = files.read_json(self.folder / files.metrics(name))
+        return value
+
+    def hashes(self) -> dict[str, str]:
+        """sha256 of every published file."""
+        paths = sorted(path for path in (self.folder / "data").rglob("*") if path.is_file())
+        return {path.relative_to(self.folder).as_posix(): files.sha256_file(path) for path in paths}
+
+    @contextlib.contextmanager
+    def inside(self) -> Iterator[Path]:
+        """Be there for a while."""
+        with contextlib.chdir(self.folder):
+            yield self.folder
+
+    def clear(self) -> None:
+        """Forget everything that was published."""
+        for name in ("data", ".work"):
+            shutil.rmtree(self.folder / name, ignore_errors=True)
+
+
+def names(root: Path) -> list[str]:
+    """All files below `root`, as `os.walk` finds them."""
+    return [os.path.relpath(os.path.join(at, name), root) for at, _, found in os.walk(root) for name in found]
