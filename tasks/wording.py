@@ -56,7 +56,7 @@ def verdict(final: dict[str, Any], gains: dict[str, dict[str, Any]] | None) -> d
     test = final["test"]
     mine = test["student"]
     right = f"The final {student} is right on {percent(mine['accuracy'])} of {count(test['n'])} sealed test images"
-    right += f" (95\N{NO-BREAK SPACE}% interval {percent(mine['low'])} to {percent(mine['high'])})."
+    right += f" (95 % interval {percent(mine['low'])} to {percent(mine['high'])})."
     sentences = [
         right,
         _gain("Against supervised-only training", gains["baseline"]),
@@ -70,8 +70,8 @@ def verdict(final: dict[str, Any], gains: dict[str, dict[str, Any]] | None) -> d
 
 
 def _gain(against: str, gain: dict[str, Any]) -> str:
-    numbers = f"{points(gain['points'])} points (95\N{NO-BREAK SPACE}% interval {points(gain['low'])} to {points(gain['high'])})"
-    differ = f"{gain['gained']} images gained, {gain['lost']} lost, exact McNemar p\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{gain['p_value']:.2g}"
+    numbers = f"{points(gain['points'])} points (95 % interval {points(gain['low'])} to {points(gain['high'])})"
+    differ = f"{gain['gained']} images gained, {gain['lost']} lost, exact McNemar p = {gain['p_value']:.2g}"
     return f"{against}: {numbers}, {gain['verdict']}; {differ}."
 
 
