@@ -1,16 +1,21 @@
 """The report: what it says in plain words, what adds up, and that it needs nothing but itself."""
 
+import io
 import re
 import subprocess
 import sys
+from base64 import b64decode, b64encode
 from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from tasks import files, report, wording
+from tasks.images.thumbnails import data_uri
 from tests import fabricated
 from tests.conftest import ROOT
 
@@ -63,14 +68,15 @@ def make(classes: list[str], *, points: float = 4.0, verdict: str = "better", me
     said = {name: [classes[0]] * 6 if measured else [] for name in ("label", "baseline", "teacher", "student")}
     for round_ in ("r1", "r2"):
         fabricated.label_table(round_, rows)
-        lines = ['"' + classes[0].replace('"', '""') + '"'] * 2
+        right, wrong = ('"' + name.replace('"', '""') + '"' for name in classes[:2])
+        pairs = f"{right},{right}\n" * 5 + f"{right},{wrong}\n"
         fabricated.publish(
             files.scores(round_),
             scores=_scores(round_, classes, points=points, verdict=verdict, measured=measured),
             predictions=fabricated.pa.table({"image_id": test if measured else [], **said}),
-            confusion__csv="actual,predicted\n" + (",".join(lines) + "\n") * (6 if measured else 0),
+            confusion__csv="actual,predicted\n" + pairs * measured,
             reliability__csv="confidence,accuracy,n\n" + "0.8,0.9,3\n0.95,1.0,3\n" * measured,
-            per_class__csv=f"class,n,precision,recall,kept,label_precision\n{lines[0]},6,,1.0,10,\n",
+            per_class__csv=f"class,n,precision,recall,kept,label_precision\n{right},6,,1.0,10,\n",
         )
     fabricated.run(report.report, report.PARAMS, chosen)
     return (files.REPORT / "report.html").read_text(encoding="utf-8")
@@ -182,6 +188,19 @@ def test_many_classes_list_mistakes_instead_of_a_matrix() -> None:
     """A hundred classes make no unreadable table of ten thousand cells."""
     page = _Page(make([f"class {i:03d}" for i in range(100)]))
     assert Counter(page.tags)["td"] < 1000
+    assert re.search(r"student says\s*images\s*class 000\s*class 001\s*1\s", page.text)
+
+
+def test_large_images_are_shown_smaller() -> None:
+    """A page of thumbnails stays small whatever the camera; small images go in as they are stored."""
+    pixels = np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8)
+    large, small = io.BytesIO(), io.BytesIO()
+    Image.fromarray(pixels).save(large, "WEBP", lossless=True)
+    Image.fromarray(pixels[:8, :8]).save(small, "BMP")
+    kind, content = data_uri(large.getvalue()).split(",")
+    assert kind == "data:image/jpeg;base64"
+    assert Image.open(io.BytesIO(b64decode(content))).size == (112, 112)
+    assert data_uri(small.getvalue()) == f"data:image/bmp;base64,{b64encode(small.getvalue()).decode()}"
 
 
 def test_galleries_show_the_doubtful_ones() -> None:
