@@ -3,6 +3,7 @@
 import hashlib
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -18,7 +19,7 @@ from tests.images.test_manifest import write_hf
 from tests.images.workspace import Workspace, picture, write_all
 
 CLASSES = ["ant", "bee", "cow"]
-DAMAGE = {
+DAMAGE: dict[str, Callable[[bytes], bytes]] = {
     "none": lambda content: content,
     "empty_file": lambda content: b"",
     "truncated": lambda content: content[: len(content) // 2],

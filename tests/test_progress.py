@@ -1,8 +1,9 @@
 """Progress in a log: silent for short work, a line now and then for long work."""
 
+import time
+
 import pytest
 
-from tasks import progress
 from tasks.progress import Progress
 
 
@@ -18,7 +19,7 @@ def test_short_work_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
 def test_long_work_says_rate_and_time_left(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """A line has what, how far, how fast and how long still; the rate counts only what this run did."""
     now = [100.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     with Progress(40_000, "label@r1", "images", done=10_000) as work:
         for _ in range(30):
             now[0] += 1
@@ -32,7 +33,7 @@ def test_long_work_says_rate_and_time_left(capsys: pytest.CaptureFixture[str], m
 def test_a_failure_is_not_reported_as_done(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """When the work raises, the last line is not a success."""
     now = [0.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
 
     def work() -> None:
         with Progress(10, "label@r1", "images"):

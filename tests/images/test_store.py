@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks import params
+from tasks import files, params
 from tasks.errors import Integrity
 from tasks.images import shards, store
 from tasks.images.decode import decode
@@ -85,7 +85,7 @@ def test_parts_keep_their_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     for name, size in (("c", 4), ("a", 6), ("b", 1), ("d", 99), ("e", 1)):
         writer.add(name, b"x" * size)
     writer.close()
-    assert [[*table["image_id"].to_pylist()] for table in store.files.iter_tables(tmp_path)] == [
+    assert [[*table["image_id"].to_pylist()] for table in files.iter_tables(tmp_path)] == [
         ["a", "c"],
         ["b"],
         ["d"],
