@@ -1,0 +1,169 @@
+"""The command line. Every command calls the code of the stages and flows, and imports it only when it runs."""
+
+import getpass
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+app = typer.Typer(
+    help="A few labeled images and a large unlabeled pool become a trusted label table and a better classifier.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.command()
+def run(
+    stage: Annotated[
+        str | None, typer.Option(help="Only this stage, for example student@r1, and what it needs.")
+    ] = None,
+) -> None:
+    """Bring everything up to date, as a Prefect flow over DVC's stages; then show the results."""
+
+    def action() -> int:
+        from flows.launch import launch
+
+        code = launch(stage)
+        if code == 0:
+            _show()
+        return code
+
+    _leave(action)
+
+
+@app.command()
+def ui(port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine.")] = 4200) -> None:
+    """Start Prefect's server and pages, on loopback only: runs started elsewhere on this machine report to it."""
+
+    def action() -> None:
+        from flows import server
+
+        server.serve(server.prepare(Path.cwd()), port)
+
+    _leave(action)
+
+
+@app.command()
+def review(
+    round_: Annotated[str, typer.Option("--round", help="Whose labels to look at.")] = "r1",
+    limit: Annotated[int | None, typer.Option(min=1, help="Most images to show; params.yaml has the default.")] = None,
+    app_: Annotated[bool, typer.Option("--app/--no-app", help="Open the App, or only build the data set.")] = True,
+    sync: Annotated[
+        bool, typer.Option("--sync", help="Bring the corrections made in FiftyOne into the ledger.")
+    ] = False,
+    who: Annotated[str | None, typer.Option(help="Name for the ledger; else git's user.name.")] = None,
+) -> None:
+    """Look at a round's labels in FiftyOne; with --sync bring the corrections back."""
+
+    def action() -> None:
+        from tasks.params import load
+
+        settings = load()
+        from tasks.review import session
+
+        if sync:
+            print(session.sync(round_, who or _git_user()))
+            return
+        if limit is not None:
+            shorter = settings.review.model_copy(update={"limit": limit})
+            settings = settings.model_copy(update={"review": shorter})
+        built = session.build(round_, settings)
+        print(built)
+        if app_:
+            session.open_app(built.name, settings.review.port)
+
+    _leave(action)
+
+
+@app.command()
+def check() -> None:
+    """Check params.yaml."""
+
+    def action() -> None:
+        from tasks.params import PARAMS_FILE, load
+
+        load()
+        print(f"{PARAMS_FILE} is fine")
+
+    _leave(action)
+
+
+@app.command()
+def verify() -> None:
+    """Check every artefact under data/ against its commit record, byte for byte."""
+
+    def action() -> int:
+        from tasks.errors import DONE, INTEGRITY, Integrity
+        from tasks.files import MANIFEST
+        from tasks.files import verify as check_artefact
+
+        bad = 0
+        records = sorted(Path("data").rglob(MANIFEST))
+        for record in records:
+            try:
+                check_artefact(record.parent)
+                print(f"good  {record.parent}")
+            except Integrity as error:
+                bad += 1
+                print(f"BAD   {record.parent}\n{error}")
+        print(f"{len(records)} artefacts, {bad} of them bad" if records else "nothing under data/ yet: `make run`")
+        return INTEGRITY if bad else DONE
+
+    _leave(action)
+
+
+@app.command()
+def table() -> None:
+    """Show the results of the last run and where to look next."""
+    _leave(_show)
+
+
+def main() -> None:
+    """The `understudy` command."""
+    app()
+
+
+def _show() -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from flows import results
+
+    rows = results.rows(Path.cwd())
+    console = Console()
+    if not rows:
+        console.print("no results yet: `make run` makes them")
+        return
+    shown = Table(title="accuracy on the sealed test, and labels by reason", title_justify="left")
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    for name in columns:
+        shown.add_column(name, justify="left" if name == "round" else "right")
+    for row in rows:
+        shown.add_row(*(str(row.get(name, "")) for name in columns))
+    console.print(shown)
+    console.print(
+        "\nwhere to look next", *(f"  {line}" for line in results.next_steps(Path.cwd())), sep="\n", markup=False
+    )
+
+
+def _git_user() -> str:
+    """Who is at work: git's user.name, else the login name."""
+    done = subprocess.run(["git", "config", "user.name"], capture_output=True, text=True, check=False)
+    return done.stdout.strip() or getpass.getuser()
+
+
+def _leave(action: Callable[[], int | None]) -> NoReturn:
+    """End with the exit code of an action; a user's error is printed without traceback."""
+    from tasks.stage import exit_code
+
+    codes: list[int] = []
+
+    def act() -> None:
+        codes.append(action() or 0)
+
+    failed = exit_code(act)
+    raise typer.Exit(failed or codes[0])
