@@ -2,6 +2,7 @@
 with another label table and another net; the loop itself is tasks/core/train.py."""
 
 import csv
+import io
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,8 @@ class _Curve:
 
     def __init__(self, path: Path, done: int) -> None:
         self.path, self.last_loss = path, float("nan")
-        rows = list(csv.DictReader(path.open(encoding="utf-8"))) if path.is_file() else []
+        text = path.read_text(encoding="utf-8") if path.is_file() else ""
+        rows = list(csv.DictReader(io.StringIO(text)))
         with path.open("w", encoding="utf-8", newline="") as stream:
             writer = csv.DictWriter(stream, CURVE)
             writer.writeheader()

@@ -32,7 +32,7 @@ def test_a_new_round_is_one_entry_and_runs_only_its_stages(project: Project) -> 
 
 def test_a_threshold_reruns_its_curate_and_what_follows(project: Project) -> None:
     """Changing r2's threshold leaves r1 and label@r2 alone."""
-    project.edit(lambda settings: settings["rounds"]["r2"]["curate"].update(threshold=0.2))
+    project.edit(lambda settings: settings["rounds"]["r2"]["curate"].update(threshold=0.05))
     assert project.repro() == ["curate@r2", "student@r2", "evaluate@r2", "report"]
 
 
