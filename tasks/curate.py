@@ -5,6 +5,7 @@ from collections import Counter
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tasks import decisions, files
 from tasks.core.curation import NO_DECISION, REASONS, REJECTED, Curated
@@ -76,8 +77,8 @@ def _probabilities(round_: str, ids: list[str]) -> np.ndarray:
     table = pa.concat_tables(files.iter_tables(files.probs(round_)))
     if table["image_id"].to_pylist() != ids:
         raise AssertionError(f"data/probs/{round_} does not hold exactly the pool")
-    prob: pa.FixedSizeListArray = table["prob"].combine_chunks()
-    return prob.flatten().to_numpy().reshape(len(ids), -1)
+    prob_NC: np.ndarray = pc.list_flatten(table["prob"]).to_numpy().reshape(len(ids), -1)
+    return prob_NC
 
 
 def _label_table(curated: Curated, ids: list[str], classes: list[str], round_: str, entry: Round) -> pd.DataFrame:

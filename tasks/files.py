@@ -32,14 +32,14 @@ REPORT = Path("data/report")  # report.html
 
 LABEL_TABLE = pa.schema(
     [
-        ("image_id", pa.string()),
-        ("label", pa.string()),  # class name; null where there is none
-        ("confidence", pa.float32()),
-        ("soft", pa.list_(pa.float32())),  # the distribution to learn; null where the label is hard or not learnt
-        ("copies", pa.int32()),  # how often the image stands in an epoch; 0 = not learnt from
-        ("round", pa.string()),
-        ("source", pa.string()),  # teacher:rK or human
-        ("reason", pa.string()),
+        pa.field("image_id", pa.string()),
+        pa.field("label", pa.string()),  # class name; null where there is none
+        pa.field("confidence", pa.float32()),
+        pa.field("soft", pa.list_(pa.float32())),  # the distribution to learn; null where hard or not learnt
+        pa.field("copies", pa.int32()),  # how often the image stands in an epoch; 0 = not learnt from
+        pa.field("round", pa.string()),
+        pa.field("source", pa.string()),  # teacher:rK or human
+        pa.field("reason", pa.string()),
     ]
 )
 

@@ -19,7 +19,7 @@ def page() -> str:
         section = _section(field.annotation)
         if section:
             key = f"{name}.rK" if name == "rounds" else name
-            parts += _pages(key, field.description, section)
+            parts += _pages(key, field.description or "", section)
     return "\n".join(parts)
 
 

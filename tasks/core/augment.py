@@ -107,7 +107,7 @@ def apply_ops(img_BCHW: Tensor, op_B: Tensor, level_B: Tensor) -> Tensor:
 
 def _reflect(index: Tensor, size: int) -> Tensor:
     """Indices outside 0..size-1 folded back as `reflect` padding does (the edge pixel is not repeated)."""
-    return index if size == 1 else (size - 1) - ((index % (2 * size - 2)) - (size - 1)).abs()
+    return torch.zeros_like(index) if size == 1 else (size - 1) - ((index % (2 * size - 2)) - (size - 1)).abs()
 
 
 def _inverse_affine(op_B: Tensor, level_B: Tensor, H: int, W: int) -> Tensor:

@@ -40,10 +40,10 @@ def curate(
 
     `prob_NC`: the teacher's probabilities, rows sorted by image_id. `human_N`: -1 no decision, -2 rejected by a person,
     0 and up the class a person set, which is always kept, with a one-hot target, and counts in its class.
-    `temperature`: p^(1/T), normalised, before anything else. Kept: confidence >= `threshold`. `per_class`: images wanted of each class
-    (`mean`: the mean over classes with any, rounded), most confident first, ties by row; a class with fewer is
-    duplicated up to it, each image at most `max_copies` times, the most confident ones first. ValueError names the
-    first bad row.
+    `temperature`: p^(1/T), normalised, before anything else. Kept: confidence >= `threshold`. `per_class`: images
+    wanted of each class (`mean`: the mean over classes with any, rounded), most confident first, ties by row; a class
+    with fewer is duplicated up to it, each image at most `max_copies` times, the most confident ones first.
+    ValueError names the first bad row.
     """
     _refuse_bad_rows(prob_NC, human_N)
     classes = prob_NC.shape[1]

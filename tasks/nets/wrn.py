@@ -15,7 +15,7 @@ class WideResNet(nn.Module):
     def __init__(
         self, depth: int, channels: int, classes: int, width: int, dropout: float, stochastic_depth: float
     ) -> None:
-        """`width` widens all blocks; `stochastic_depth`: chance to skip the last one, linearly less for earlier ones."""
+        """`width` widens all blocks; `stochastic_depth`: chance to skip the last, linearly less for earlier ones."""
         super().__init__()
         per_stage = (depth - 4) // 6
         widths = [w for stage in (16, 32, 64) for w in [stage * width] * per_stage]
