@@ -31,7 +31,7 @@ SEALED = Path("data/sealed")  # test.parquet, truth.parquet: read by evaluate al
 REPORT = Path("data/report")  # report.html
 
 LABEL_TABLE = pa.schema(
-    [
+    [  # type: ignore[arg-type]  # the stubs do not know fields of different types in one list
         pa.field("image_id", pa.string()),
         pa.field("label", pa.string()),  # class name; null where there is none
         pa.field("confidence", pa.float32()),
