@@ -27,12 +27,13 @@ def connect() -> Any:
         check_mongod(mongod())
     import fiftyone as fo
     from fiftyone.core.config import FiftyOneConfigError
+    from fiftyone.core.service import ServiceException
     from pymongo.errors import PyMongoError
 
     try:
         fo.list_datasets()
-    except (PyMongoError, FiftyOneConfigError, OSError, RuntimeError) as error:
-        where = f"{URI}={os.environ[URI]}" if URI in os.environ else f"the database in {HOME}"
+    except (PyMongoError, FiftyOneConfigError, ServiceException, OSError, RuntimeError) as error:
+        where = f"the server of {URI}" if URI in os.environ else f"the database in {HOME}"
         raise UserError(
             "no_database",
             f"{where} does not answer: {error}",

@@ -14,9 +14,8 @@ from playwright.sync_api import Page, expect, sync_playwright
 from tasks import decisions
 from tests.conftest import ROOT, Project
 
-pytestmark = [pytest.mark.ui, pytest.mark.timeout(400)]
-
 SCREENSHOTS = os.environ.get("UNDERSTUDY_SCREENSHOTS") == "1"
+pytestmark = [pytest.mark.ui, pytest.mark.timeout(1200 if SCREENSHOTS else 400)]
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = [
     "--no-sandbox",
