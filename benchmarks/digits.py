@@ -113,9 +113,9 @@ def peers(split: Split) -> dict[str, float]:
     train_x = x[torch.cat([split.labeled, split.pool])]
     train_y = np.concatenate([y[split.labeled], np.full(len(split.pool), -1)])
     supervised = SVC().fit(x[split.labeled], y[split.labeled])
-    self_training = SelfTrainingClassifier(SVC(probability=True, random_state=0)).fit(train_x, train_y)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # images that no label reaches: 0/0, taken as class 0
+        warnings.simplefilter("ignore")  # SVC(probability) will be renamed; images that no label reaches are 0/0
+        self_training = SelfTrainingClassifier(SVC(probability=True, random_state=0)).fit(train_x, train_y)
         spreading = LabelSpreading(kernel="knn", n_neighbors=7, max_iter=200).fit(train_x, train_y)
     fitted: list[Any] = [supervised, self_training, spreading]
     return {
