@@ -21,10 +21,11 @@ def _kill_when(process: subprocess.Popen[str], ready: Callable[[], bool]) -> boo
     """SIGKILL a process group once `ready`; False if it ended before."""
     while not ready():
         if process.poll() is not None:
+            process.communicate()
             return False
         time.sleep(0.002)
     os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    process.communicate()
     return True
 
 
@@ -43,16 +44,13 @@ def test_killed_and_run_again_gives_the_same_bytes(
     """kill -9 in the middle, the same command again: it goes on where it was and ends byte-identical."""
     expected = _hashes(project.folder / artefact)
     home = project.folder / ".work" / "@".join(stage)
-    seen = 0
     for _ in range(3):
-        before, seen = seen, 0
+        before = set(home.glob(progress)) if "resume" in progress else set()
 
-        def further(before: int = before) -> bool:
-            return len(list(home.glob(progress))) > before
+        def further(before: set[Path] = before) -> bool:
+            return bool(set(home.glob(progress)) - before)
 
-        if not _kill_when(project.start("python", "-m", "tasks", *stage), further):
-            break
-        seen = len(list(home.glob(progress))) if "resume" in progress else 0
+        assert _kill_when(project.start("python", "-m", "tasks", *stage), further), "it ended before it was killed"
     done = project.stage(*stage)
     assert done.returncode == 0, done.stdout + done.stderr
     if "resume" in progress:
@@ -128,7 +126,7 @@ def test_a_stage_dies_with_its_dvc(project: Project) -> None:
         assert dvc.poll() is None
         time.sleep(0.01)
     os.kill(dvc.pid, signal.SIGKILL)
-    dvc.wait()
+    dvc.communicate()
     pid = int((folder / "LOCK").read_text().split('"pid": ')[1].split(",")[0])
     deadline = time.monotonic() + 5
     while Path(f"/proc/{pid}/stat").exists() and " Z " not in Path(f"/proc/{pid}/stat").read_text():
