@@ -30,7 +30,7 @@ PATIENCE = 90_000  # milliseconds: the App is slow to start on a busy machine
 
 @pytest.fixture
 def address(project: Project) -> Iterator[str]:
-    """`understudy review --round r1` on a free port; the address it prints. Ctrl-C must end it."""
+    """`understudy review --round r1` on a free port; the address it prints."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -48,8 +48,8 @@ def address(project: Project) -> Iterator[str]:
     else:
         pytest.fail(f"the App did not start:\n{''.join(said)}")
     yield found[0]
-    os.kill(app.pid, signal.SIGINT)
-    app.communicate(timeout=60)
+    os.kill(app.pid, signal.SIGTERM)
+    app.communicate(timeout=90)  # returns when mongod and the App's server are gone too: they share its output
 
 
 @pytest.fixture
