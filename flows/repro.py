@@ -19,6 +19,16 @@ from tasks.errors import BAD_INPUT, BUSY, DONE
 
 LONGEST_LINE = 10_000  # characters; Prefect refuses log records of 1 MB
 KEPT_LINES = 500
+DVC_HINTS = (  # what DVC says after each stage about git and its own files
+    "Generating lock file",
+    "Updating lock file",
+    "To track the changes with git",
+    "\tgit add ",
+    "To enable auto staging",
+    "\tdvc config core.autostage",
+    "Use `dvc push`",
+    "Data and pipelines are up to date.",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +53,10 @@ async def repro(stage: str, root: Path, log: Callable[[str], None]) -> Outcome:
     assert process.stdin is not None
     assert process.stdout is not None
     lines: deque[str] = deque(maxlen=KEPT_LINES)
-    hints = False  # what DVC has to say about git once the stage is done
     try:
         async for line in _lines(process.stdout):
             lines.append(line)
-            hints = hints or line == "To track the changes with git, run:"
-            if line and not hints:
+            if line and not line.startswith(DVC_HINTS):
                 log(line)
         status = await process.wait()
     finally:

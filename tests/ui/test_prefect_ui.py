@@ -64,8 +64,8 @@ def _toy(folder: Path) -> Toy:
     return toy
 
 
-def test_a_run_is_seen_in_the_browser(tmp_path: Path, server: Server, page: Page) -> None:  # noqa: F811
-    """The run by its name and state, each stage with its state, and the table of results, on the pages of the server."""
+def test_a_run_is_seen_in_the_browser(tmp_path: Path, server: Server, page: Page) -> None:
+    """The run by its name, each stage with its state and the table of results are on the pages of the server."""
     toy = _toy(tmp_path / "toy")
     toy.env["PREFECT_API_URL"] = server.api
     done = toy.run(UNDERSTUDY, "run")
@@ -87,8 +87,9 @@ def test_a_run_is_seen_in_the_browser(tmp_path: Path, server: Server, page: Page
 
 
 @pytest.mark.skipif(not SCREENSHOTS, reason="makes docs/images/prefect.png")
-def test_the_readmes_picture(project: Project, server: Server, page: Page) -> None:  # noqa: F811
+def test_the_readmes_picture(fresh_project: Project, tmp_path: Path, server: Server, page: Page) -> None:
     """The project's own loop on the page of its run."""
+    project = fresh_project.copy(tmp_path / "project")
     shutil.copy(ROOT / "params.yaml", project.folder)
     project.env["PREFECT_API_URL"] = server.api
     done = project.run(UNDERSTUDY, "run")

@@ -1,0 +1,151 @@
+"""Toy projects: real DVC stages that need nothing but Python, and one real Prefect server for all of them."""
+
+import json
+import os
+import socket
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.conftest import ROOT, Project
+
+UNDERSTUDY = str(Path(sys.executable).parent / "understudy")
+
+TOY = """
+import os, signal, sys, time
+from pathlib import Path
+
+act, name = sys.argv[1:]
+tries = Path(f"{name}.tries")
+tries.write_text(tries.read_text() + "x" if tries.exists() else "x")
+if act == "fail":
+    print(f"error [toy]: {name} has a bad row\\n  - row 7\\n  fix: mend row 7", file=sys.stderr)
+    sys.exit(2)
+if act == "busy_once" and len(tries.read_text()) == 1:
+    sys.exit(75)
+if act == "killed_once" and len(tries.read_text()) == 1:
+    os.kill(os.getpid(), signal.SIGKILL)
+if act == "meet":  # ends only while the other one runs
+    deadline = time.monotonic() + 60
+    while len(list(Path().glob("meet*.tries"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert len(list(Path().glob("meet*.tries"))) == 2
+if act == "alone":  # fails while another one runs
+    os.mkdir("training")
+    time.sleep(0.5)
+    os.rmdir("training")
+if act == "sleep":
+    time.sleep(600)
+print(f"{name} says hello")
+Path(f"{name}.out").write_text("made")
+"""
+
+Stages = dict[str, tuple[str, list[str]]]  # name: what it does, the stages it needs
+
+
+class Toy(Project):
+    """A DVC project whose stages are small scripts; `stages` maps a name to what it does and what it needs."""
+
+    def __init__(self, folder: Path, stages: Stages) -> None:
+        super().__init__(folder)
+        folder.mkdir(parents=True)
+        self.env |= {"PREFECT_HOME": str(folder / ".prefect")}
+        (folder / "toy.py").write_text(TOY)
+        pipeline = {
+            name: {"cmd": f"python toy.py {act} {name}", "deps": ["toy.py", *(f"{n}.out" for n in needs)]}
+            | {"outs": [{f"{name}.out": {"cache": True}}]}
+            for name, (act, needs) in stages.items()
+        }
+        (folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": pipeline}, sort_keys=False))
+        (folder / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+        self.edit(lambda settings: settings["run"].update(retries=1, retry_delay=0.0))
+        done = self.run("dvc", "init", "-q", "--no-scm")
+        assert done.returncode == 0, done.stderr
+
+    def alive(self) -> list[str]:
+        """Command lines of the processes at work in this project."""
+        found = []
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                if os.readlink(process / "cwd") == str(self.folder):
+                    found.append((process / "cmdline").read_text().replace("\0", " "))
+            except OSError:
+                continue
+        return found
+
+    def tries(self, stage: str) -> int:
+        """How often a stage was started."""
+        path = self.folder / f"{stage}.tries"
+        return len(path.read_text()) if path.exists() else 0
+
+
+class Server:
+    """A running Prefect server, asked over HTTP."""
+
+    def __init__(self, pages: str, home: Path) -> None:
+        self.pages, self.api = pages, f"{pages}/api"
+        self.database = f"sqlite+aiosqlite:///{home / 'prefect.db'}"
+
+    def post(self, path: str, body: dict[str, Any]) -> Any:
+        """POST and read the answer."""
+        data, kind = json.dumps(body).encode(), {"content-type": "application/json"}
+        request = urllib.request.Request(f"{self.api}/{path}", data=data, headers=kind)
+        with urllib.request.urlopen(request, timeout=20) as response:
+            return json.load(response)
+
+    def last_run(self) -> dict[str, Any]:
+        """The flow run that was started last."""
+        runs: list[dict[str, Any]] = self.post("flow_runs/filter", {"sort": "START_TIME_DESC", "limit": 1})
+        return runs[0]
+
+    def tasks(self, run: str) -> dict[str, str]:
+        """The name of each task of a run and of its state."""
+        tasks = self.post("task_runs/filter", {"flow_runs": {"id": {"any_": [run]}}})
+        return {task["name"]: task["state"]["name"] for task in tasks}
+
+    def artifacts(self, run: str) -> dict[str, Any]:
+        """What a run left to look at, by key."""
+        made = self.post("artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run]}}})
+        return {artifact["key"]: artifact["data"] for artifact in made}
+
+    def log(self, run: str) -> list[str]:
+        """The lines of a run's log."""
+        entries = self.post("logs/filter", {"logs": {"flow_run_id": {"any_": [run]}}, "sort": "TIMESTAMP_ASC"})
+        return [entry["message"] for entry in entries]
+
+
+def eventually(claim: Callable[[], object], seconds: float = 30) -> None:
+    """Wait until something holds; the last word is its own."""
+    deadline = time.monotonic() + seconds
+    while not claim() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert claim()
+
+
+def free_port() -> int:
+    """A port nobody uses."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """`understudy ui` as a user starts it."""
+    home = Toy(tmp_path_factory.mktemp("server") / "toy", {})
+    port = free_port()
+    process = home.start(UNDERSTUDY, "ui", "--port", str(port))
+    assert process.stdout is not None
+    first = process.stdout.readline()
+    assert first == f"Prefect: http://127.0.0.1:{port}\n", first + process.stdout.read()
+    yield Server(f"http://127.0.0.1:{port}", home.folder / ".prefect")
+    process.terminate()
+    assert process.wait(timeout=30) == 0
+    process.stdout.close()
+    assert home.alive() == []
