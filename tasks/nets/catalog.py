@@ -18,6 +18,7 @@ class Builder(Protocol):
 
 NETS: dict[str, Builder] = {
     "wrn10": partial(WideResNet, 10),
+    "wrn10mp": partial(WideResNet, 10, pooled_stem=True),
     "wrn16": partial(WideResNet, 16),
     "wrn28": partial(WideResNet, 28),
 }

@@ -13,13 +13,24 @@ class WideResNet(nn.Module):
     """uint8 images (B, C, H, W) to logits (B, classes). Scaling pixels belongs to the net: (x / 255 - .5) / .25."""
 
     def __init__(
-        self, depth: int, channels: int, classes: int, width: int, dropout: float, stochastic_depth: float
+        self,
+        depth: int,
+        channels: int,
+        classes: int,
+        width: int,
+        dropout: float,
+        stochastic_depth: float,
+        pooled_stem: bool = False,
     ) -> None:
-        """`width` widens all blocks; `stochastic_depth`: chance to skip the last, linearly less for earlier ones."""
+        """`width` widens all blocks; `stochastic_depth`: chance to skip the last, linearly less for earlier ones.
+
+        `pooled_stem` halves the image before the first block: a quarter of the work, for nets that must learn on a CPU.
+        """
         super().__init__()
         per_stage = (depth - 4) // 6
         widths = [w for stage in (16, 32, 64) for w in [stage * width] * per_stage]
         self.stem = nn.Conv2d(channels, 16, 3, padding=1, bias=False)
+        self.pool = nn.MaxPool2d(2) if pooled_stem else nn.Identity()
         self.blocks = nn.Sequential(
             *(
                 Block(
@@ -35,7 +46,7 @@ class WideResNet(nn.Module):
     def forward(self, image_BCHW: Tensor) -> Tensor:
         """Logits (B, classes)."""
         x = (image_BCHW.to(self.stem.weight.dtype) / 255 - 0.5) / 0.25
-        x = self.blocks(self.stem(x))
+        x = self.blocks(self.pool(self.stem(x)))
         x_BC = F.relu(self.norm(x)).mean(dim=(2, 3))
         logit_BC: Tensor = self.head(self.dropout(x_BC))
         return logit_BC
