@@ -128,23 +128,32 @@ def main() -> None:
 
 
 def _show() -> None:
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from flows import results
 
-    rows = results.rows(Path.cwd())
     console = Console()
-    if not rows:
+    tables = results.tables(Path.cwd())
+    if not tables:
         console.print("no results yet: `make run` makes them")
         return
-    shown = Table(title="accuracy on the sealed test, and labels by reason", title_justify="left")
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    for name in columns:
-        shown.add_column(name, justify="left" if name == "round" else "right")
-    for row in rows:
-        shown.add_row(*(str(row.get(name, "")) for name in columns))
-    console.print(shown)
+    for name, rows in tables.items():
+        shown = Table(
+            title=escape(results.TITLES[name]),
+            title_justify="left",
+            box=SIMPLE_HEAD,
+            pad_edge=False,
+            collapse_padding=True,
+        )
+        columns = list(dict.fromkeys(column for row in rows for column in row))
+        for column in columns:
+            shown.add_column(column, justify="left" if column == "round" else "right")
+        for row in rows:
+            shown.add_row(*(escape(str(row.get(column, ""))) for column in columns))
+        console.print(shown)
     console.print(
         "\nwhere to look next", *(f"  {line}" for line in results.next_steps(Path.cwd())), sep="\n", markup=False
     )

@@ -8,8 +8,9 @@ Dag = list[tuple[str, list[str]]]
 
 
 def stages(root: Path) -> Dag:
-    """Every stage of dvc.yaml with the stages it needs, in an order in which they can run.
+    """Every stage of dvc.yaml with the stages it has to wait for, in an order in which they can run.
 
+    What follows from another edge is left out: report waits for evaluate, and needs not say that it waits for ingest.
     Raises UserError when `root` is no DVC project or dvc.yaml is wrong.
     """
     import networkx as nx
@@ -19,7 +20,7 @@ def stages(root: Path) -> Dag:
 
     try:
         with Repo(str(root)) as repo:
-            graph = repo.index.graph  # edges point to what a stage needs
+            graph = nx.transitive_reduction(repo.index.graph)  # edges point to what a stage needs
             ordered = list(nx.dfs_postorder_nodes(graph))
     except DvcException as error:
         raise UserError(

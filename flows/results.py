@@ -10,23 +10,29 @@ from tasks.errors import Integrity
 METRICS = Path("data/metrics")
 REPORT = Path("data/report/report.html")
 NETS = {"teacher": "teacher", "student": "student", "baseline": "supervised only"}
+TITLES = {"accuracy": "accuracy on the sealed test (95 % interval)", "labels": "the pool's images, by reason"}
 
 Row = dict[str, Any]
 
 
-def rows(root: Path) -> list[Row]:
-    """One row a round: accuracy of teacher, student and supervised-only net on the test, and what became of the pool.
+def tables(root: Path) -> dict[str, list[Row]]:
+    """Two tables with a row a round: `accuracy` of the nets on the sealed test, and what became of the pool, `labels`.
 
-    A number that nobody has written yet is missing from its row.
+    A number that nobody has written yet is missing from its row; a row or table without any is missing itself.
     """
-    found = {key: _round(root, key) for key in _rounds(root)}
-    return [{"round": key, **row} for key, row in found.items() if row]
+    keys = _rounds(root)
+    found = {
+        "accuracy": {key: _accuracy(_read(root, f"evaluate-{key}")) for key in keys},
+        "labels": {key: _labels(_read(root, f"curate-{key}"), _read(root, f"evaluate-{key}")) for key in keys},
+    }
+    filled = {name: [{"round": key} | row for key, row in rows.items() if row] for name, rows in found.items()}
+    return {name: rows for name, rows in filled.items() if rows}
 
 
 def next_steps(root: Path) -> list[str]:
     """Where to look after a run."""
     report = [f"{REPORT}  (the whole story, in a browser)"] if (root / REPORT).is_file() else []
-    last = [row["round"] for row in rows(root)][-1:] or ["r1"]
+    last = _rounds(root)[-1:] or ["r1"]
     return [
         *report,
         "dvc metrics show, dvc metrics diff  (the numbers, and what changed)",
@@ -41,19 +47,22 @@ def _rounds(root: Path) -> list[str]:
     return sorted(set(names), key=lambda name: int(name[1:]))
 
 
-def _round(root: Path, key: str) -> Row:
-    evaluated, curated = _read(root, f"evaluate-{key}"), _read(root, f"curate-{key}")
+def _accuracy(evaluated: Row) -> Row:
     test = evaluated.get("test") or {}
-    row: Row = {name: _interval(test[net]) for net, name in NETS.items() if net in test}
-    if "n" in test:
-        row["test images"] = test["n"]
-    return row | dict(curated.get("reasons", {}))
+    row = {name: _interval(test[net]) for net, name in NETS.items() if net in test}
+    return row | ({"images": test["n"]} if "n" in test else {})
+
+
+def _labels(curated: Row, evaluated: Row) -> Row:
+    known = evaluated.get("labels") or {}
+    shares = {"of the pool": known.get("coverage"), "right": known.get("precision")}
+    return dict(curated.get("reasons", {})) | {name: f"{s:.1%}" for name, s in shares.items() if s is not None}
 
 
 def _interval(measured: dict[str, float]) -> str:
-    """`0.955 [0.930, 0.971]`: accuracy and its interval, where there is one."""
+    """`0.955 (0.930-0.971)`: accuracy and its interval, where there is one."""
     text = f"{measured['accuracy']:.3f}"
-    return f"{text} [{measured['low']:.3f}, {measured['high']:.3f}]" if {"low", "high"} <= measured.keys() else text
+    return f"{text} ({measured['low']:.3f}-{measured['high']:.3f})" if {"low", "high"} <= measured.keys() else text
 
 
 def _read(root: Path, name: str) -> dict[str, Any]:

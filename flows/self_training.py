@@ -117,8 +117,8 @@ def _ignore(_state: State[int]) -> None:
 
 
 async def _show_results(root: Path) -> None:
-    if rows := results.rows(root):
-        await acreate_table_artifact(rows, key="results", description="Accuracy on the sealed test, labels by reason")
+    for name, rows in results.tables(root).items():
+        await acreate_table_artifact(rows, key=name, description=results.TITLES[name])
     report = root / results.REPORT
     if report.is_file():
         markdown = f"[{results.REPORT}]({report.as_uri()})\n\nA file on the machine that ran the stages."

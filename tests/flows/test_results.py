@@ -15,20 +15,22 @@ def _write(root: Path, name: str, value: object) -> None:
     path.write_text(json.dumps(value))
 
 
-def test_rows_hold_accuracy_and_reasons_round_by_round(tmp_path: Path) -> None:
+def test_tables_hold_accuracy_and_labels_round_by_round(tmp_path: Path) -> None:
     """r10 comes after r2, an interval is shown where there is one, and nothing is invented."""
     _write(tmp_path, "curate-r2", {"reasons": {"kept": 3, "low_confidence": 1}})
     test = {"n": 400, "student": {"accuracy": 0.95, "low": 0.93, "high": 0.97}, "baseline": {"accuracy": 0.9}}
-    _write(tmp_path, "evaluate-r10", {"test": test})
-    assert results.rows(tmp_path) == [
-        {"round": "r2", "kept": 3, "low_confidence": 1},
-        {"round": "r10", "student": "0.950 [0.930, 0.970]", "supervised only": "0.900", "test images": 400},
-    ]
+    _write(tmp_path, "evaluate-r10", {"test": test, "labels": {"coverage": 0.75, "precision": None}})
+    assert results.tables(tmp_path) == {
+        "accuracy": [{"round": "r10", "student": "0.950 (0.930-0.970)", "supervised only": "0.900", "images": 400}],
+        "labels": [{"round": "r2", "kept": 3, "low_confidence": 1}, {"round": "r10", "of the pool": "75.0%"}],
+    }
 
 
-def test_no_metrics_no_rows(tmp_path: Path) -> None:
-    """A fresh project has an empty table."""
-    assert results.rows(tmp_path) == []
+def test_no_metrics_no_tables(tmp_path: Path) -> None:
+    """A fresh project has nothing to show, and an unsealed test (null) is no number."""
+    assert results.tables(tmp_path) == {}
+    _write(tmp_path, "evaluate-r1", {"test": None, "labels": {}})
+    assert results.tables(tmp_path) == {}
 
 
 def test_damaged_metrics_are_named(tmp_path: Path) -> None:
@@ -36,4 +38,4 @@ def test_damaged_metrics_are_named(tmp_path: Path) -> None:
     (tmp_path / results.METRICS).mkdir(parents=True)
     (tmp_path / results.METRICS / "curate-r1.json").write_text('{"kept"')
     with pytest.raises(Integrity, match=r"curate-r1\.json"):
-        results.rows(tmp_path)
+        results.tables(tmp_path)

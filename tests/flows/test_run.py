@@ -70,7 +70,7 @@ def test_a_run_shows_every_stage_and_fails_with_the_stages_words(toy: Toy, serve
     run = server.last_run()
     eventually(lambda: server.tasks(run["id"]) == {"first": "Unchanged", "meet_left": "Unchanged"})
     artifacts = server.artifacts(run["id"])
-    assert json.loads(artifacts["results"]) == [{"round": "r1", "student": "0.950", "test images": 400}]
+    assert json.loads(artifacts["accuracy"]) == [{"round": "r1", "student": "0.950", "images": 400}]
     assert (toy.folder / "data/report/report.html").as_uri() in artifacts["report"]
 
 

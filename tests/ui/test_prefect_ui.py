@@ -81,9 +81,12 @@ def test_a_run_is_seen_in_the_browser(tmp_path: Path, server: Server, page: Page
         expect(line.get_by_text("Completed", exact=True)).to_be_visible(timeout=PATIENCE)
 
     page.get_by_text("Artifacts", exact=True).click()
-    page.get_by_text("results", exact=True).first.click()
-    expect(page.get_by_text("0.970 [0.950, 0.984]")).to_be_visible(timeout=PATIENCE)
-    expect(page.get_by_text("1269")).to_be_visible()
+    page.get_by_text("accuracy", exact=True).first.click()
+    expect(page.get_by_text("0.970 (0.950-0.984)")).to_be_visible(timeout=PATIENCE)
+    page.go_back()
+    page.get_by_text("Artifacts", exact=True).click()
+    page.get_by_text("labels", exact=True).first.click()
+    expect(page.get_by_text("1269")).to_be_visible(timeout=PATIENCE)
 
 
 @pytest.mark.skipif(not SCREENSHOTS, reason="makes docs/images/prefect.png")
