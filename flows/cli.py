@@ -93,6 +93,22 @@ def check() -> None:
 
 
 @app.command()
+def use(
+    settings: Annotated[Path, typer.Argument(help="A settings file, for example settings/cifar10.yaml.")],
+    source: Annotated[str | None, typer.Option(help="Where the images are: its source.path.")] = None,
+) -> None:
+    """Put a settings file in the place of params.yaml; git and DVC's cache bring the old state back."""
+
+    def action() -> None:
+        from flows.use import use as put_in_place
+
+        put_in_place(settings, source)
+        print(f"params.yaml now holds {settings}; `git checkout params.yaml && dvc repro` brings back what was")
+
+    _leave(action)
+
+
+@app.command()
 def verify() -> None:
     """Check every artefact under data/ against its commit record, byte for byte."""
 

@@ -1,5 +1,6 @@
 """`understudy use SETTINGS`: put a settings file of settings/ in the place of params.yaml, comments and all."""
 
+import json
 import re
 from pathlib import Path
 
@@ -20,7 +21,7 @@ def use(settings: Path, source: str | None) -> None:
     if source is not None:
         if not Path(source).exists():
             raise UserError("no_source", f"{source} does not exist", "give the path of your images or manifests")
-        text, changed = SOURCE_PATH.subn(lambda match: f"{match[1]} {source!r}", text)
+        text, changed = SOURCE_PATH.subn(lambda match: f"{match[1]} {json.dumps(source)}", text)
         assert changed == 1, f"{settings} has {changed} lines source.path"
     files.replace_file(PARAMS_FILE, text)
     for round_ in load().rounds:
