@@ -10,7 +10,8 @@ export DO_NOT_TRACK := 1
 .PHONY: run test test-ui check ui cifar lock docs clean
 
 run: .venv/ready  ## the whole loop on handwritten digits, then the results table
-	understudy run
+	understudy check
+	dvc repro
 	understudy table
 
 test: .venv/ready  ## needs nothing but Python
@@ -31,7 +32,7 @@ ui: .venv/ready  ## the Prefect server on this machine; `understudy run` in anot
 
 cifar: .venv/ready  ## the loop on CIFAR-10 in Parquet: make cifar DATA=folder-with-train-and-test.parquet
 	understudy use settings/cifar10.yaml --source $(DATA)
-	understudy run
+	dvc repro
 	understudy table
 
 lock: .venv/ready  ## renew the hashed pins
