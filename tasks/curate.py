@@ -1,5 +1,6 @@
 """Stage `curate@rK`: which pseudo-labels are trusted, one reason for every pool image. People overrule teachers."""
 
+import math
 from collections import Counter
 
 import numpy as np
@@ -113,7 +114,9 @@ def _refuse_disasters(curated: Curated, settings: Curate, round_: str, classes: 
     key = f"rounds.{round_}.curate"
     if not kept_N.any():
         best = np.sort(curated.confidence_N)[::-1]
-        offers = ", ".join(f"{best[int(len(best) * share)]:.3f} would keep {share:.0%}" for share in (0.1, 0.5, 0.9))
+        offers = ", ".join(
+            f"{best[math.ceil(len(best) * share) - 1]:.3f} would keep {share:.0%}" for share in (0.1, 0.5, 0.9)
+        )
         what = f"no pseudo-label reaches {key}.threshold = {settings.threshold}; the most confident has {best[0]:.3f}"
         raise Held("no_labels_accepted", what, f"lower {key}.threshold ({offers}), or give the teacher more labels")
     share_C = np.bincount(curated.label_N[kept_N], minlength=len(classes)) / kept_N.sum()

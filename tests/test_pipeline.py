@@ -51,23 +51,6 @@ def test_going_back_restores_instead_of_computing(project: Project) -> None:
     assert project.repro() == []
 
 
-def test_a_human_label_wins_in_every_later_round(project: Project) -> None:
-    """A correction of r1 stands in the tables of r1 and r2, and reruns nothing before curate@r1."""
-    table = files.read_table(project.folder / "data/labels/r1/labels.parquet").to_pandas()
-    row = table[table["reason"] == "kept"].iloc[0]
-    other = next(str(d) for d in range(10) if str(d) != row["label"])
-    with (project.folder / "data/decisions/r1.csv").open("a") as ledger:
-        ledger.write(f"{row['image_id']},relabel,{row['label']},{other},ada,2026-01-01T00:00:00Z,\n")
-    ran = project.repro()
-    assert ran[0] == "curate@r1"
-    assert not {"ingest", "split", "teacher", "baseline", "label@r1"} & set(ran)
-    for round_ in ("r1", "r2"):
-        after = files.read_table(project.folder / f"data/labels/{round_}/labels.parquet").to_pandas()
-        mine = after[after["image_id"] == row["image_id"]].iloc[0]
-        assert (mine["label"], mine["source"], mine["reason"]) == (other, "human", "human_label")
-        assert mine["copies"] >= 1
-
-
 def test_only_evaluate_reads_what_is_sealed() -> None:
     """Test labels and hidden truth are an input of `evaluate` and of nothing else."""
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
