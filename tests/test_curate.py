@@ -114,7 +114,7 @@ def test_a_class_that_does_not_exist_names_file_line_and_nearest() -> None:
 
 def test_nothing_accepted_says_which_threshold_would() -> None:
     """Held, with the thresholds that would keep 10, 50 and 90 %."""
-    with pytest.raises(Held, match=r"threshold = 0\.99.*0\.960 would keep 10%") as caught:
+    with pytest.raises(Held, match=r"(?s)threshold = 0\.99.*0\.960 would keep 10%") as caught:
         _curate(threshold=0.99)
     assert caught.value.exit_code == 4
 
