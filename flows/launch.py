@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from flows import server
+from flows import dag, server
 from tasks.errors import OUR_BUG, Busy
 from tasks.params import load
 
@@ -15,9 +15,12 @@ from tasks.params import load
 def launch(stage: str | None) -> int:
     """Run the flow on the project in the working directory; returns the exit code of the first stage that failed.
 
-    Raises UserError for wrong settings, before anything is started.
+    Raises UserError for wrong settings, a wrong dvc.yaml or an unknown stage, before anything is started.
     """
     load()
+    graph = dag.stages(Path.cwd())
+    if stage is not None:
+        dag.needed_for(graph, stage)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(_stopped(signal.SIGTERM)))
     try:
         return _launch(stage)

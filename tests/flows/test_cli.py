@@ -46,6 +46,14 @@ def test_wrong_settings_stop_a_run_at_once(toy: Toy) -> None:
     assert not (toy.folder / ".prefect").exists()
 
 
+def test_an_unknown_stage_stops_a_run_at_once(toy: Toy) -> None:
+    """`--stage` with a typo ends with exit 2 and the names there are, before a server is started."""
+    done = toy.run(UNDERSTUDY, "run", "--stage", "b")
+    assert done.returncode == 2
+    assert done.stderr == "error [unknown_stage]: there is no stage 'b'\n  fix: choose one of a\n"
+    assert not (toy.folder / ".prefect").exists()
+
+
 def test_check_says_fine(toy: Toy) -> None:
     """`understudy check` is quiet about good settings."""
     assert toy.run(UNDERSTUDY, "check").stdout == "params.yaml is fine\n"
