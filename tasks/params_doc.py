@@ -2,7 +2,8 @@
 
 from typing import Any, get_args
 
-from tasks.params import Section, Settings, limits
+from tasks.explain import limits
+from tasks.params import Section, Settings
 
 HEAD = """# Settings
 

@@ -11,19 +11,12 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 from tests.conftest import ROOT, Project
 from tests.flows.conftest import UNDERSTUDY, Server, Stages, Toy, eventually, server
+from tests.ui.browser import CHROMIUM, FLAGS
 
 __all__ = ["server"]
 SCREENSHOTS = os.environ.get("UNDERSTUDY_SCREENSHOTS") == "1"
 pytestmark = [pytest.mark.ui, pytest.mark.timeout(1200 if SCREENSHOTS else 400)]
 PATIENCE = 90_000  # milliseconds
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
 LOOP: Stages = {
     "ingest": ("ok", []),
     "split": ("ok", ["ingest"]),
@@ -47,7 +40,7 @@ TEST = {
 def page() -> Iterator[Page]:
     """An empty page of a headless Chromium."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         page = browser.new_page(viewport={"width": 1440, "height": 900})
         page.set_default_timeout(PATIENCE)
         yield page

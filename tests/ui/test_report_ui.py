@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from tests.conftest import ROOT, Project
-from tests.ui.test_review_ui import CHROMIUM, FLAGS
+from tests.ui.browser import CHROMIUM, FLAGS
 
 SCREENSHOTS = os.environ.get("UNDERSTUDY_SCREENSHOTS") == "1"
 pytestmark = [pytest.mark.ui, pytest.mark.timeout(400)]

@@ -13,18 +13,10 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 from tasks import decisions
 from tests.conftest import ROOT, Project
+from tests.ui.browser import CHROMIUM, FLAGS
 
 SCREENSHOTS = os.environ.get("UNDERSTUDY_SCREENSHOTS") == "1"
 pytestmark = [pytest.mark.ui, pytest.mark.timeout(1200 if SCREENSHOTS else 400)]
-CHROMIUM = "/usr/bin/chromium"
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
 PATIENCE = 90_000  # milliseconds: the App is slow to start on a busy machine
 
 
