@@ -27,6 +27,7 @@ from tasks.errors import BAD_INPUT, OUR_BUG, Busy, UserError
 from tasks.params import PARAMS_FILE, Settings, load, value_at
 
 PR_SET_PDEATHSIG = 1
+INTERRUPTED = 130  # 128 + SIGINT: what a shell reports
 Snapshot = tuple[int, int, int]
 
 
@@ -146,6 +147,9 @@ def exit_code(action: Callable[[], None]) -> int:
             traceback.print_exc()
         print(error, file=sys.stderr, flush=True)
         return error.exit_code
+    except KeyboardInterrupt:
+        print("stopped by Ctrl-C; the same command continues", file=sys.stderr, flush=True)
+        return INTERRUPTED
     except OSError as error:
         if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES}:
             return _our_bug()

@@ -105,6 +105,21 @@ def test_an_input_changed_meanwhile_is_not_published(project: Project) -> None:
     assert _hashes(project.folder / "data/models/r1") == before
 
 
+def test_ctrl_c_is_no_error(project: Project) -> None:
+    """SIGINT ends a stage with 130 and a sentence, not with a traceback; the next run goes on from the checkpoint."""
+    process = project.start("python", "-m", "tasks", "student", "r1")
+    folder = project.folder / ".work/student@r1/resume"
+    while not list(folder.glob("*/step-*.safetensors")):
+        assert process.poll() is None
+        time.sleep(0.002)
+    os.kill(process.pid, signal.SIGINT)
+    output, _ = process.communicate()
+    assert process.returncode == 130, output
+    assert "the same command continues" in output
+    assert "Traceback" not in output
+    assert "continuing at step" in project.stage("student", "r1").stdout
+
+
 def test_twenty_at_once_one_works(project: Project) -> None:
     """Of 20 starts of one stage exactly one works; the others name the holder and leave with 75."""
     processes = [project.start("python", "-m", "tasks", "label", "r1") for _ in range(20)]
