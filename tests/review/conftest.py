@@ -39,10 +39,14 @@ def fo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """FiftyOne with a real mongod, its database in a temporary folder."""
     from tasks.review import database
 
-    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+    with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("database"))
-        warnings.simplefilter("ignore")  # from inside fiftyone's own imports
-        yield database.connect()
+        # Not around the yield: it would put the filters of one test back at the end of the session, where FiftyOne's
+        # unclosed connections then are errors that are printed after pytest's last line.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # from inside fiftyone's own imports
+            connected = database.connect()
+        yield connected
 
 
 @pytest.fixture
