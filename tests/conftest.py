@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,11 @@ import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY_NET: dict[str, Any] = {"width": 1, "steps": 24}
+
+
+def pytest_unconfigure() -> None:
+    """FiftyOne leaves mongod and connections to the end of the process: nothing is printed after the summary."""
+    warnings.simplefilter("ignore", ResourceWarning)
 
 
 class Project:

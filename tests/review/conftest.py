@@ -41,8 +41,6 @@ def fo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("database"))
-        # Not around the yield: it would put the filters of one test back at the end of the session, where FiftyOne's
-        # unclosed connections then are errors that are printed after pytest's last line.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # from inside fiftyone's own imports
             connected = database.connect()
