@@ -1,5 +1,6 @@
 """Small real projects: a copy of the stages with tiny settings, run by real DVC."""
 
+import atexit
 import os
 import re
 import shutil
@@ -19,7 +20,7 @@ TINY_NET: dict[str, Any] = {"width": 1, "steps": 24}
 
 def pytest_unconfigure() -> None:
     """FiftyOne leaves mongod and connections to the end of the process: nothing is printed after the summary."""
-    warnings.simplefilter("ignore", ResourceWarning)
+    atexit.register(warnings.simplefilter, "ignore", ResourceWarning)
 
 
 class Project:
