@@ -95,7 +95,7 @@ def check() -> None:
 @app.command()
 def use(
     settings: Annotated[Path, typer.Argument(help="A settings file, for example settings/cifar10.yaml.")],
-    source: Annotated[str | None, typer.Option(help="Where the images are: its source.path.")] = None,
+    source: Annotated[str | None, typer.Option(help="Where the images are: the path of its first source.")] = None,
 ) -> None:
     """Put a settings file in the place of params.yaml; git and DVC's cache bring the old state back."""
 

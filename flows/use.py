@@ -8,11 +8,11 @@ from tasks import decisions, files
 from tasks.errors import UserError
 from tasks.params import PARAMS_FILE, load
 
-SOURCE_PATH = re.compile(r"^(source:\n(?:  .*\n)*?  path:).*$", flags=re.MULTILINE)
+SOURCE_PATH = re.compile(r"^(sources:\n(?:  .*\n)*?    path:).*$", flags=re.MULTILINE)  # of the first one
 
 
 def use(settings: Path, source: str | None) -> None:
-    """Check `settings`, set its source.path to `source` if given, write it to params.yaml, give each round a ledger.
+    """Check `settings`, let its first source lie at `source` if given, write params.yaml, give each round a ledger.
 
     Raises UserError, with params.yaml as it was, when the file is missing or wrong.
     """
@@ -22,7 +22,7 @@ def use(settings: Path, source: str | None) -> None:
         if not Path(source).exists():
             raise UserError("no_source", f"{source} does not exist", "give the path of your images or manifests")
         text, changed = SOURCE_PATH.subn(lambda match: f"{match[1]} {json.dumps(source)}", text)
-        assert changed == 1, f"{settings} has {changed} lines source.path"
+        assert changed == 1, f"{settings} has {changed} sources with a path"
     files.replace_file(PARAMS_FILE, text)
     for round_ in load().rounds:
         ledger = files.decisions(round_)

@@ -23,9 +23,7 @@ MANIFEST = "MANIFEST.json"
 SUMMARY = "summary.json"
 WORK = Path(".work")
 
-IMAGES = Path("data/images")  # part-NNNNN.parquet: image_id, bytes (encoded as they came)
-CATALOG = Path("data/catalog")  # images.parquet, labels.parquet, classes.json
-QUARANTINE = Path("data/quarantine")  # quarantine.parquet
+IMAGES = Path("data/images")  # <source>/part-NNNNN.parquet: image_id, bytes (encoded as they came)
 SPLIT = Path("data/split")  # classes.json, labeled.parquet, calib.parquet, gate.parquet, pool.parquet
 SEALED = Path("data/sealed")  # test.parquet, truth.parquet: read by evaluate alone
 REPORT = Path("data/report")  # report.html
@@ -42,6 +40,21 @@ LABEL_TABLE = pa.schema(
         pa.field("reason", pa.string()),
     ]
 )
+
+
+def images(source: str) -> Path:
+    """part-NNNNN.parquet: the encoded images of a source."""
+    return IMAGES / source
+
+
+def catalog(source: str) -> Path:
+    """images.parquet, labels.parquet, classes.json: what a source holds."""
+    return Path("data/catalog") / source
+
+
+def quarantine(source: str) -> Path:
+    """quarantine.parquet: what was refused of a source, and why."""
+    return Path("data/quarantine") / source
 
 
 def model(key: str) -> Path:
@@ -96,8 +109,13 @@ def read_table(path: Path, columns: list[str] | None = None) -> pa.Table:
 
 def iter_tables(directory: Path) -> Iterator[pa.Table]:
     """The tables part-*.parquet of a directory, in order."""
-    for path in sorted(directory.glob("part-*.parquet")):
+    for path in parts(directory):
         yield read_table(path)
+
+
+def parts(directory: Path) -> list[Path]:
+    """part-*.parquet of an artefact, or of every artefact in a folder, in order."""
+    return sorted(directory.rglob("part-*.parquet"))
 
 
 def write_json(value: Any, path: Path) -> None:

@@ -16,17 +16,18 @@ from tasks.images.sources import open_source
 from tasks.progress import Progress
 from tasks.stage import Stage
 
-PARAMS = ("source", "ingest")
+PARAMS = ("sources.{key}", "ingest")
 
 
-def ingest(stage: Stage) -> None:
-    """The source in, data/images, data/catalog and data/quarantine out."""
+def ingest(stage: Stage, name: str) -> None:
+    """The source `name` in, its part of data/images, data/catalog and data/quarantine out."""
     settings = stage.settings
-    stage.watch(Path(settings.source.path))
-    source = open_source(settings.source)
-    images, catalog, quarantine = (stage.output(p) for p in (files.IMAGES, files.CATALOG, files.QUARANTINE))
+    wanted = settings.sources[name]
+    stage.watch(Path(wanted.path))
+    source = open_source(name, wanted)
+    images, catalog, quarantine = (stage.output(f(name)) for f in (files.images, files.catalog, files.quarantine))
     shards, intake = Shards(images), Intake()
-    with Progress(source.total, "ingest", "files") as progress, warnings_are_errors():
+    with Progress(source.total, stage.name, "files") as progress, warnings_are_errors():
         for checked in check_all(source.records, settings.ingest.max_pixels):
             if intake.add(checked) and checked.image_id is not None:
                 shards.add(checked.image_id, checked.content)
@@ -35,21 +36,21 @@ def ingest(stage: Stage) -> None:
     accepted, refused = intake.tables()
     shards.drop(intake.orphans(accepted))
     summary = intake.summary(accepted, refused)
-    _refuse_useless(intake, accepted, refused, settings.source.path, settings.ingest.max_bad_fraction)
+    _refuse_useless(intake, accepted, refused, wanted.path, settings.ingest.max_bad_fraction)
     files.write_table(accepted.drop_columns(["label", "place"]), catalog / "images.parquet")
     labels = accepted.filter(pc.is_valid(accepted["label"]))
     files.write_table(labels.select(["image_id", "path", "origin", "label"]), catalog / "labels.parquet")
     files.write_json(source.classes, catalog / "classes.json")
     files.write_table(refused.drop_columns("place"), quarantine / "quarantine.parquet")
     stage.summary(classes=len(source.classes), **summary)
-    _say(intake, summary, refused)
+    _say(stage.name, intake, summary, refused, quarantine_at=files.quarantine(name))
 
 
 def _refuse_useless(intake: Intake, accepted: pa.Table, refused: pa.Table, path: str, max_bad: float) -> None:
     """Stop where going on makes no sense: nothing there, too much of it bad, or no labeled image left."""
     total = intake.total_of.total()
     if total == 0:
-        raise UserError("empty_source", f"source.path: {path} holds no files", "put images there or edit source.path")
+        raise UserError("empty_source", f"source {path} holds no files", "put images there or edit its path")
     if refused.num_rows > max_bad * total:
         bad = refused.num_rows
         share = f"{bad} of {total} files cannot be used ({bad / total:.1%}, allowed {max_bad:.1%})"
@@ -59,7 +60,7 @@ def _refuse_useless(intake: Intake, accepted: pa.Table, refused: pa.Table, path:
             f"mend or remove these files, or raise ingest.max_bad_fraction in params.yaml (now {max_bad})",
         )
     if "labeled" not in counts(accepted["origin"]):
-        what = f"source.path: {path} brings no usable labeled image ({accepted.num_rows} accepted, all unlabeled)"
+        what = f"source {path} brings no usable labeled image ({accepted.num_rows} accepted, all unlabeled)"
         raise UserError("no_labels", what, "label a few images of each class; see `Sources` in the README")
 
 
@@ -84,8 +85,10 @@ def _examples(refused: pa.Table) -> list[str]:
     return [f"    {row['path']!r}: {row['reason']}, {row['detail']}" for row in rows[:5]]
 
 
-def _say(intake: Intake, summary: dict[str, Any], refused: pa.Table) -> None:
-    print(f"ingest: {summary['files_in']} files, {summary['accepted']} accepted ({summary['images']} different images)")
+def _say(stage: str, intake: Intake, summary: dict[str, Any], refused: pa.Table, quarantine_at: Path) -> None:
+    print(
+        f"{stage}: {summary['files_in']} files, {summary['accepted']} accepted ({summary['images']} different images)"
+    )
     if refused.num_rows:
-        print(f"ingest: {refused.num_rows} quarantined, see {files.QUARANTINE}/quarantine.parquet")
+        print(f"{stage}: {refused.num_rows} quarantined, see {quarantine_at}/quarantine.parquet")
         print("\n".join(_bad_lines(intake, refused)))

@@ -14,6 +14,7 @@ from tasks.errors import UserError
 from tasks.explain import explain_all
 
 PARAMS_FILE = Path("params.yaml")
+SOURCE_NAME = r"^[a-z][a-z_][a-z0-9_]{0,30}$"  # stands in file names; r1 is a round
 
 
 class Section(BaseModel):
@@ -23,7 +24,7 @@ class Section(BaseModel):
 
 
 class Source(Section):
-    """Where the images come from. Changing it is all it takes to switch to your own data."""
+    """One place the images come from. Changing it is all it takes to switch to your own data."""
 
     kind: Literal["digits", "folder", "manifest"] = Field(
         description="`digits`: scikit-learn's handwritten digits. `folder`: labeled/<class>/…, pool/…, optional "
@@ -174,7 +175,9 @@ class Settings(Section):
     """All of params.yaml."""
 
     seed: int = Field(ge=0, lt=2**31, description="Every random act derives from it.")
-    source: Source = Field(description="Where the images come from.")
+    sources: dict[Annotated[str, Field(pattern=SOURCE_NAME)], Source] = Field(
+        min_length=1, description="Where the images come from: one entry a source, by a name of your own."
+    )
     ingest: Ingest = Field(description="How images are checked and taken in.")
     image: Image = Field(description="The form in which every net sees an image.")
     split: Split = Field(description="How many labels go where.")

@@ -20,7 +20,7 @@ from tasks.core.compare import compare
 from tasks.images.thumbnails import as_shown
 from tasks.stage import Stage
 
-PARAMS = ("report", "rounds")
+PARAMS = ("report", "rounds", "sources")
 PLOTS = {"confusion": "confusion.csv", "reliability": "reliability.csv"}
 SHOWN_IMAGES = 16
 LARGEST_MATRIX = 20  # classes; above it the most frequent mistakes are listed instead
@@ -32,7 +32,9 @@ Scores = dict[str, dict[str, Any]]  # round: scores.json
 def report(stage: Stage) -> None:
     """Scores, curves, label tables and images in, data/report/report.html and the CSV files of `dvc plots` out."""
     rounds = list(stage.settings.rounds)
-    for path in (files.IMAGES, files.CATALOG, files.QUARANTINE, files.SPLIT):
+    sources = list(stage.settings.sources)
+    stage.inputs(files.IMAGES)
+    for path in (*map(files.catalog, sources), *map(files.quarantine, sources), files.SPLIT):
         stage.input(path)
     scores: Scores = {r: files.read_json(stage.input(files.scores(r)) / "scores.json") for r in rounds}
     tables = {r: _label_table(stage.input(files.labels(r))) for r in rounds}
@@ -49,9 +51,9 @@ def report(stage: Stage) -> None:
         "confusion": _confusion(rounds[-1], scores[rounds[-1]]["classes"]),
         "classes": _rows(files.scores(rounds[-1]) / "per_class.csv"),
         "galleries": _galleries(tables[rounds[-1]]),
-        "intake": _intake(),
+        "intake": _intake(sources),
         "leaks": _leaks(),
-        "provenance": _provenance(rounds),
+        "provenance": _provenance(rounds, sources),
     }
     out = stage.output(files.REPORT)
     (out / "report.html").write_text(render(page), encoding="utf-8")
@@ -191,10 +193,10 @@ def _gallery(
     return {"title": title, "of": part.num_rows, "rows": rows, "refused": reasons != ["kept"]}
 
 
-def _intake() -> dict[str, Any]:
-    reasons = _column(files.QUARANTINE / "quarantine.parquet", "reason")
+def _intake(sources: list[str]) -> dict[str, Any]:
+    reasons = [r for s in sources for r in _column(files.quarantine(s) / "quarantine.parquet", "reason")]
     return {
-        "accepted": files.read_table(files.CATALOG / "images.parquet", ["image_id"]).num_rows,
+        "accepted": sum(files.read_table(files.catalog(s) / "images.parquet", ["image_id"]).num_rows for s in sources),
         "quarantined": len(reasons),
         "reasons": Counter(sorted(reasons)).most_common(),
     }
@@ -211,9 +213,10 @@ def _leaks() -> dict[str, int]:
     return {"held_out": status["held_out"], "duplicate": status["duplicate"], "labeled": taken_out}
 
 
-def _provenance(rounds: list[str]) -> dict[str, Any]:
+def _provenance(rounds: list[str], sources: list[str]) -> dict[str, Any]:
     """Identity of every artefact the page rests on, and the versions it was made with."""
-    paths = [files.IMAGES, files.CATALOG, files.SPLIT, *(f(r) for r in rounds for f in (files.labels, files.scores))]
+    paths = [f(s) for s in sources for f in (files.images, files.catalog)]
+    paths += [files.SPLIT, *(f(r) for r in rounds for f in (files.labels, files.scores))]
     nets = {
         files.model(n["key"]): n["artefact"]
         for r in rounds

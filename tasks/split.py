@@ -6,7 +6,7 @@ An image that lies in several places has one role: test before labeled before po
 
 import hashlib
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from tasks import files, params
 from tasks.errors import UserError
 from tasks.stage import Stage
 
-PARAMS = ("seed", "split")
+PARAMS = ("seed", "split", "sources")
 REASON = {"pool": "unlabeled", "held_out": "held_out", "duplicate": "duplicate"}
 
 Labels = dict[str, str]  # image_id -> class name
@@ -31,6 +31,7 @@ class Found:
     labeled: set[str]
     pool: set[str]
     test: set[str]
+    source_of: dict[str, str] = field(default_factory=dict)  # the first source that holds an image
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ def split(stage: Stage) -> None:
     files.write_json(found.classes, folder / "classes.json")
     for name in ("labeled", "calib", "gate"):
         _write(getattr(roles, name), "label", folder / f"{name}.parquet")
-    _write(roles.status, "status", folder / "pool.parquet")
+    files.write_table(_pool_table(roles.status, found.source_of), folder / "pool.parquet")
     _write(roles.test, "label", sealed / "test.parquet")
     _write(roles.truth, "label", sealed / "truth.parquet")
     files.write_table(unlabeled_table(roles.status), stage.output(files.labels("r0")) / "labels.parquet")
@@ -116,6 +117,12 @@ def conserve(found: Found, roles: Roles) -> dict[str, int]:
     return {"images": len(everything), **counts, **extra, "truth": len(roles.truth), "leaks": roles.leaks}
 
 
+def _pool_table(status: dict[str, str], source_of: dict[str, str]) -> pa.Table:
+    ids = sorted(status)
+    columns = {"image_id": ids, "status": [status[i] for i in ids], "source": [source_of[i] for i in ids]}
+    return pa.table(columns, pa.schema([(name, pa.string()) for name in columns]))
+
+
 def unlabeled_table(status: dict[str, str]) -> pa.Table:
     """The label table before the first round: a row for every image of the pool, none learnt from."""
     ids = sorted(status)
@@ -135,15 +142,20 @@ def unlabeled_table(status: dict[str, str]) -> pa.Table:
 
 
 def _read(stage: Stage) -> Found:
-    catalog = stage.input(files.CATALOG)
-    images = files.read_table(catalog / "images.parquet", ["image_id", "origin"]).to_pydict()
-    labels = files.read_table(catalog / "labels.parquet", ["image_id", "label"]).to_pydict()
     lies_in: dict[str, set[str]] = {"labeled": set(), "pool": set(), "test": set()}
-    for image_id, origin in zip(images["image_id"], images["origin"], strict=True):
-        lies_in[origin].add(image_id)
-    label_of = dict(zip(labels["image_id"], labels["label"], strict=True))
-    classes = files.read_json(catalog / "classes.json")
-    return Found(classes, label_of, **lies_in)
+    label_of: Labels = {}
+    source_of: dict[str, str] = {}
+    classes: dict[str, None] = {}
+    for source in stage.settings.sources:
+        catalog = stage.input(files.catalog(source))
+        images = files.read_table(catalog / "images.parquet", ["image_id", "origin"]).to_pydict()
+        labels = files.read_table(catalog / "labels.parquet", ["image_id", "label"]).to_pydict()
+        for image_id, origin in zip(images["image_id"], images["origin"], strict=True):
+            lies_in[origin].add(image_id)
+            source_of.setdefault(image_id, source)
+        label_of |= dict(zip(labels["image_id"], labels["label"], strict=True))
+        classes |= dict.fromkeys(files.read_json(catalog / "classes.json"))
+    return Found(list(classes), label_of, **lies_in, source_of=source_of)
 
 
 def _key(seed: int, image_id: str) -> str:

@@ -27,6 +27,7 @@ from tasks.errors import BAD_INPUT, OUR_BUG, Busy, UserError
 from tasks.params import PARAMS_FILE, Settings, load, value_at
 
 PR_SET_PDEATHSIG = 1
+EACH = {"ingest": "sources"}  # the section whose entries a stage is run for; `rounds` where none stands here
 INTERRUPTED = 130  # 128 + SIGINT: what a shell reports
 Snapshot = tuple[int, int, int]
 
@@ -67,6 +68,14 @@ class Stage:
                 "run `dvc repro`, which makes what a stage needs first",
             )
         return path
+
+    def inputs(self, folder: Path) -> Path:
+        """Verify and watch every artefact in a folder, such as the images of all sources."""
+        if not (found := sorted(record.parent for record in folder.glob(f"*/{files.MANIFEST}"))):
+            self.input(folder)
+        for path in found:
+            self.input(path)
+        return folder
 
     def watch(self, path: Path) -> Path:
         """Watch a source that is not ours: a file, or a folder with all that is added, changed or removed in it."""
@@ -134,7 +143,7 @@ class Stage:
 
 
 def main(name: str, key: str) -> int:
-    """Run the stage `name` of tasks/<name>.py for the round `key` (empty where there is none); return its exit code."""
+    """Run the stage `name` of tasks/<name>.py for the round or source `key` ("" where there is none): its exit code."""
     return exit_code(lambda: _run(name, key))
 
 
@@ -173,9 +182,10 @@ def _our_bug() -> int:
 
 def _run(name: str, key: str) -> None:
     settings = load()
-    if key and key not in settings.rounds:
-        known = ", ".join(settings.rounds)
-        raise UserError("unknown_round", f"{PARAMS_FILE} has no round {key!r}; known: {known}", "add it under rounds:")
+    section = EACH.get(name, "rounds")
+    if key and key not in (entries := getattr(settings, section)):
+        what = f"{PARAMS_FILE} has no entry {key!r} under {section}; known: {', '.join(entries)}"
+        raise UserError(f"unknown_{section.removesuffix('s')}", what, f"add it under {section}:")
     _die_with_parent()
     full_name = f"{name}@{key}" if key else name
     home = files.WORK / full_name

@@ -63,7 +63,7 @@ def images(n: int, seed: int = 0) -> list[str]:
         content[hashlib.sha256(stream.getvalue()).hexdigest()] = stream.getvalue()
     ids = sorted(content)
     table = pa.table({"image_id": ids, "bytes": pa.array([content[i] for i in ids], pa.binary())})
-    publish(files.IMAGES, **{"part-00000": table})
+    publish(files.images("digits"), **{"part-00000": table})
     return ids
 
 

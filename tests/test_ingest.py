@@ -36,7 +36,7 @@ def _id(content: bytes) -> str:
 def _check_alignment(workspace: Workspace, wanted: dict[str, tuple[bytes, str, str]]) -> None:
     """Every record is where it belongs: accepted with its own id and label, or quarantined for its own reason."""
     good = {path: (_id(content), label) for path, (content, label, damage) in wanted.items() if damage == "none"}
-    accepted = {row["path"]: row["image_id"] for row in workspace.table("catalog/images")}
+    accepted = {row["path"]: row["image_id"] for row in workspace.table("catalog/own/images")}
     assert accepted == {path: image_id for path, (image_id, _) in good.items()}
     assert workspace.labels() == {path: value for path, value in good.items() if value[1]}
     assert workspace.reasons() == {path: damage for path, (_, _, damage) in wanted.items() if damage != "none"}
@@ -106,8 +106,8 @@ def test_duplicates_and_conflicts(tmp_path: Path) -> None:
     assert workspace.reasons() == dict.fromkeys(
         ["labeled/cat/c.png", "labeled/dog/d.png", "labeled/cat/e.png", "labeled/dog/f.png"], "label_conflict"
     )
-    assert "the same image is labeled 'cat' and 'dog'" in workspace.table("quarantine/quarantine")[0]["detail"]
-    rows = {row["path"]: row["image_id"] for row in workspace.table("catalog/images")}
+    assert "the same image is labeled 'cat' and 'dog'" in workspace.table("quarantine/own/quarantine")[0]["detail"]
+    rows = {row["path"]: row["image_id"] for row in workspace.table("catalog/own/images")}
     assert rows["pool/g.png"] == _id(elsewhere)
     stored = {i for table in files.iter_tables(tmp_path / files.IMAGES) for i in table["image_id"].to_pylist()}
     assert stored == set(rows.values())
@@ -186,7 +186,7 @@ def test_two_runs_give_the_same_bytes(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(os, "cpu_count", lambda: threads)
     assert [workspace.run(name)[0] for name in ("ingest", "split")] == [0, 0]
     assert workspace.hashes() == first
-    assert pq.read_metadata(tmp_path / "data/images/part-00000.parquet").num_rows == 1797
+    assert pq.read_metadata(tmp_path / "data/images/own/part-00000.parquet").num_rows == 1797
 
 
 @pytest.mark.parametrize("late", ["labeled/cat/new.png", "labeled/cat/0.png"])
@@ -195,9 +195,9 @@ def test_a_source_that_changes_meanwhile_is_not_published(tmp_path: Path, late: 
     workspace = Workspace(tmp_path)
     write_all(workspace.source, _cats(2))
     with workspace.inside():
-        stage = Stage("ingest", params.load(), PARAMS)
-        ingest(stage)
+        stage = Stage("ingest@own", params.load(), [p.format(key="own") for p in PARAMS])
+        ingest(stage, "own")
         write_all(workspace.source, {late: b"x"})
-        with pytest.raises(Busy, match="changed while ingest ran"):
+        with pytest.raises(Busy, match="changed while ingest@own ran"):
             stage.publish()
     assert not (tmp_path / "data").exists()

@@ -61,8 +61,8 @@ def make(classes: list[str], *, points: float = 4.0, verdict: str = "better", me
     fabricated.split(classes, train=dict.fromkeys(ids[66:], classes[0]), pool=status, test={})
     intake = fabricated.pa.table({"image_id": ids})
     refused = fabricated.pa.table({"reason": ["truncated", "truncated", "<i>odd"], "path": ["a", "b", "c"]})
-    fabricated.publish(files.CATALOG, images=intake)
-    fabricated.publish(files.QUARANTINE, quarantine=refused)
+    fabricated.publish(files.catalog("digits"), images=intake)
+    fabricated.publish(files.quarantine("digits"), quarantine=refused)
     for key in ("baseline", "r0", "r1", "r2"):
         fabricated.publish(files.curves(key), train__csv=CURVE)
     said = {name: [classes[0]] * 6 if measured else [] for name in ("label", "baseline", "teacher", "student")}

@@ -91,7 +91,9 @@ def test_dvc_yaml_lists_what_a_stage_uses(name: str) -> None:
     """cmd, params and code dependencies of a stage are those of its module."""
     stage = DVC[name].get("do", DVC[name])
     each = " ${key}" if "do" in DVC[name] else ""
-    assert stage["cmd"] == f"exec python -m tasks {name}{each}", "without exec a shell may stand between DVC and the stage"
+    assert stage["cmd"] == f"exec python -m tasks {name}{each}", (
+        "without exec a shell may stand between DVC and the stage"
+    )
     module = importlib.import_module(f"tasks.{name}")
     assert [p.replace("${key}", "{key}") for p in stage["params"]] == list(module.PARAMS)
     used = {f"tasks.{name}", *nx.descendants(GRAPH, f"tasks.{name}")} - PLUMBING

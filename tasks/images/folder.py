@@ -20,7 +20,7 @@ def read(path: Path) -> Source:
     """
     root = path.resolve()
     if not root.is_dir():
-        raise UserError("no_source", f"source.path: {path} is no folder", "name a folder, or use source.kind: manifest")
+        raise UserError("no_source", f"source {path} is no folder", "name a folder, or use kind: manifest")
     _refuse_other_folders(root, path)
     classes = _subfolders(root / "labeled")
     if not classes:

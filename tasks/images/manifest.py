@@ -50,12 +50,12 @@ def read(path: Path) -> Source:
     manifests = _open(path)
     classes = _classes(manifests)
     if not classes:
-        what = f"source.path: {path} holds no row with a label"
+        what = f"source {path} holds no row with a label"
         raise UserError("no_labels", what, "label some images of each class in the column `label`")
     mistakes = (m for manifest in manifests for m in _mistakes(manifest, classes))
     if shown := list(islice(mistakes, SHOWN + 1)):
         more = ["  and more"] if len(shown) > SHOWN else []
-        what = "\n".join([f"source.path: {path} has rows that cannot be right:", *shown[:SHOWN], *more])
+        what = "\n".join([f"source {path} has rows that cannot be right:", *shown[:SHOWN], *more])
         raise UserError("bad_rows", what, "mend these rows; paths start at the manifest's folder and stay in it")
     return Source(classes, sum(m.table.rows for m in manifests), _records(manifests))
 
@@ -70,8 +70,8 @@ def _open(path: Path) -> list[Manifest]:
             print(f"ingest: {table.name!r} is not read: its name is none of {', '.join(NAMES)}")
     opened = [(_table(table), origin) for table, origin in tables if origin is not None]
     if "labeled" not in [origin for _, origin in opened]:
-        what = f"source.path: {path} holds no train.parquet, train.csv, labeled.parquet or labeled.csv"
-        raise UserError("no_source", what, "name the tables train, pool and test, or let source.path name one table")
+        what = f"source {path} holds no train.parquet, train.csv, labeled.parquet or labeled.csv"
+        raise UserError("no_source", what, "name the tables train, pool and test, or let its path name one table")
     names = next((table.names for table, origin in opened if origin == "labeled" and table.names), None)
     root = (path if path.is_dir() else path.parent).resolve()
     return [Manifest(table, origin, root, table.names or names) for table, origin in opened]
@@ -79,8 +79,8 @@ def _open(path: Path) -> list[Manifest]:
 
 def _table(path: Path) -> Table:
     if path.suffix.lower() not in KINDS:
-        what = f"source.path: {path} is no manifest; known: {', '.join(KINDS)}"
-        raise UserError("bad_manifest", what, "name a Parquet or CSV table, or use source.kind: folder")
+        what = f"source {path} is no manifest; known: {', '.join(KINDS)}"
+        raise UserError("bad_manifest", what, "name a Parquet or CSV table, or use kind: folder")
     return KINDS[path.suffix.lower()](path)
 
 

@@ -15,10 +15,12 @@ SOURCES: dict[str, Callable[[Path], Source]] = {
 }
 
 
-def open_source(source: params.Source) -> Source:
+def open_source(name: str, source: params.Source) -> Source:
     """Open the source of the settings. UserError when it is not there or not of its kind."""
     path = Path(source.path)
     if not path.exists():
-        what = f"source.path: {source.path} does not exist (source.kind is {source.kind})"
-        raise UserError("no_source", what, "edit source.path in params.yaml; a relative path starts at the project")
+        what = f"sources.{name}.path: {source.path} does not exist (its kind is {source.kind})"
+        raise UserError(
+            "no_source", what, f"edit sources.{name}.path in params.yaml; a relative path starts at the project"
+        )
     return SOURCES[source.kind](path)

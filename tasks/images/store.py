@@ -59,18 +59,24 @@ class Images:
         """Wanted images as they lie in the parts, at most BLOCK at a time: ids and uint8 NCHW."""
         wanted, missing = pa.array(sorted(set(ids)), pa.string()), set(ids)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            for path in sorted(self._folder.glob("part-*.parquet")):
+            for path in files.parts(self._folder):
                 is_wanted = pc.is_in(files.read_table(path, ["image_id"])["image_id"], wanted)
                 if not pc.any(is_wanted).as_py():
                     continue
                 chosen = files.read_table(path).filter(is_wanted)
                 for start in range(0, chosen.num_rows, BLOCK):
-                    block = chosen.slice(start, BLOCK).to_pydict()
+                    block = _first_time(chosen.slice(start, BLOCK), missing)
                     missing.difference_update(block["image_id"])
                     yield block["image_id"], _decode_all(pool, block, image)
         if missing:
             what = f"{len(missing)} of {len(wanted)} images are not in {self._folder}; the first is {min(missing)}"
             raise Integrity("missing_image", what, f"rm -r {self._folder}, then `dvc repro`")
+
+
+def _first_time(block: pa.Table, missing: set[str]) -> dict[str, list[Any]]:
+    """The rows of a block that no source before it had: two sources may hold the same image."""
+    is_new = [image_id in missing for image_id in block["image_id"].to_pylist()]
+    return block.filter(pa.array(is_new)).to_pydict() if not all(is_new) else block.to_pydict()
 
 
 def _empty(count: int, image: params.Image) -> np.ndarray:

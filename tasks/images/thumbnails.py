@@ -19,7 +19,7 @@ def as_shown(folder: Path, ids: Collection[str]) -> dict[str, str]:
     """Data URI by image_id, for some images of a verified data/images."""
     wanted = pa.array(sorted(ids), pa.string())
     found: dict[str, str] = {}
-    for path in sorted(folder.glob("part-*.parquet")):
+    for path in files.parts(folder):
         is_wanted = pc.is_in(files.read_table(path, ["image_id"])["image_id"], wanted)
         if pc.any(is_wanted).as_py():
             chosen = files.read_table(path).filter(is_wanted).to_pydict()

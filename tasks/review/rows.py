@@ -43,7 +43,8 @@ def load(round_: str, settings: Settings) -> Reviewed:
         raise UserError("unknown_round", f"{round_!r} is no round of params.yaml{near}", f"use one of {known}")
     record = published(files.labels(round_), f"curate@{round_}")
     published(files.SPLIT, "split")
-    published(files.CATALOG, "ingest")
+    for source in settings.sources:
+        published(files.catalog(source), f"ingest@{source}")
     if record["inputs"].get(files.probs(round_).as_posix()) != files.manifest_hash(files.probs(round_)):
         what = f"{files.labels(round_)} was not made from the {files.probs(round_)} that is there now"
         raise Integrity("stale_labels", what, f"`dvc repro curate@{round_}`")
@@ -51,7 +52,7 @@ def load(round_: str, settings: Settings) -> Reviewed:
     rows = _table(round_).merge(_opinions(round_, classes), on="image_id", validate="one_to_one")
     rows = _other_rounds(rows, round_, settings, classes)
     rows = _human(rows, decisions.latest(files.decisions(round_), classes))
-    rows = rows.merge(_paths(), on="image_id", how="left").sort_values("image_id", ignore_index=True)
+    rows = rows.merge(_paths(settings), on="image_id", how="left").sort_values("image_id", ignore_index=True)
     return Reviewed(rows, classes, files.manifest_hash(files.labels(round_)))
 
 
@@ -103,10 +104,11 @@ def labels_now(round_: str) -> dict[str, str | None]:
     return dict(zip(columns["image_id"], columns["label"], strict=True))
 
 
-def _paths() -> pd.DataFrame:
+def _paths(settings: Settings) -> pd.DataFrame:
     """image_id, path: the first path of each image in its source."""
-    catalog = files.read_table(files.CATALOG / "images.parquet", ["image_id", "path"]).to_pandas()
-    return catalog.sort_values(["image_id", "path"]).drop_duplicates("image_id")
+    catalogs = (files.catalog(source) / "images.parquet" for source in settings.sources)
+    found = pd.concat(files.read_table(path, ["image_id", "path"]).to_pandas() for path in catalogs)
+    return found.sort_values(["image_id", "path"]).drop_duplicates("image_id")
 
 
 def _opinions(round_: str, classes: Sequence[str]) -> pd.DataFrame:

@@ -76,7 +76,8 @@ def build(round_: str, settings: Settings) -> Built:
             return _built(old, len(reviewed.rows), reused=True)
         dropped = _refuse_to_lose(old, round_, reviewed.classes) if old is not None else ()
         chosen = rows.choose(reviewed.rows, settings.review.limit)
-        rows.published(files.IMAGES, "ingest")
+        for source in settings.sources:
+            rows.published(files.images(source), f"ingest@{source}")
         written = pictures.write(chosen["image_id"].tolist(), pictures.folder(round_))
         shown = track(written, description=f"review {round_}", total=len(chosen), transient=True)
         made = dataset.create(fo, round_, chosen, shown, reviewed.classes)

@@ -19,7 +19,7 @@ def test_every_stage_comes_after_what_it_needs() -> None:
     for name, needs in dag.stages(ROOT):
         assert set(needs) <= seen, f"{name} comes before {set(needs) - seen}"
         seen.add(name)
-    assert {"ingest", "student@r1", "student@r2", "report"} <= seen
+    assert {"ingest@digits", "student@r1", "student@r2", "report"} <= seen
 
 
 def test_edges_are_those_of_dvc_that_say_something_new(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ def test_every_settings_file_fits(path: Path, tmp_path: Path, monkeypatch: pytes
     text = Path("params.yaml").read_text()
     assert text.splitlines()[0] == path.read_text().splitlines()[0]
     settings = yaml.safe_load(text)
-    assert settings["source"]["path"] == str(source)
+    assert next(iter(settings["sources"].values()))["path"] == str(source)
     assert all(Path(f"data/decisions/{round_}.csv").is_file() for round_ in settings["rounds"])
 
 

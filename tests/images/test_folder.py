@@ -80,7 +80,7 @@ def test_odd_names_survive(tmp_path: Path) -> None:
         with open(os.fsencode(workspace.source / "pool") + b"/" + name, "wb") as stream:
             stream.write(picture(number + 1))
     assert workspace.run("ingest")[0] == 0
-    paths = {row["path"] for row in workspace.table("catalog/images")}
+    paths = {row["path"] for row in workspace.table("catalog/own/images")}
     assert {f"pool/{name.decode('utf-8', 'backslashreplace')}" for name in odd} < paths
 
 

@@ -171,7 +171,7 @@ def test_paths_are_read_and_links_refused(tmp_path: Path) -> None:
     assert workspace.run("ingest")[0] == 0
     assert workspace.reasons() == {"a/4.png": "unreadable", "link/3.png": "link_outside_root", "a": "not_regular"}
     assert [
-        (row["path"], row["origin"]) for row in sorted(workspace.table("catalog/images"), key=lambda r: r["path"])
+        (row["path"], row["origin"]) for row in sorted(workspace.table("catalog/own/images"), key=lambda r: r["path"])
     ] == [
         ("a/1.png", "labeled"),
         ("a/2.png", "pool"),

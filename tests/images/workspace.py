@@ -41,10 +41,11 @@ class Workspace:
         self.folder = folder
         settings = yaml.safe_load((ROOT / "params.yaml").read_text())
         defaults = {
-            "source": {"kind": "folder", "path": "source"},
             "ingest": {"max_bad_fraction": 1.0},
             "split": {"labels": None, "test": 0},
         }
+        own = {"kind": "folder", "path": "source", **sections.pop("source", {})}
+        settings["sources"] = {"own": own}
         for name, values in [*defaults.items(), *sections.items()]:
             settings[name].update(values)
         folder.mkdir(parents=True, exist_ok=True)
@@ -59,24 +60,26 @@ class Workspace:
         """Run a stage; its exit code and all it said."""
         said = io.StringIO()
         with contextlib.chdir(self.folder), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-            return stage.main(name, ""), said.getvalue()
+            return stage.main(name, "own" if name == "ingest" else ""), said.getvalue()
 
     def table(self, name: str) -> list[dict[str, Any]]:
-        """The rows of a table, as in `catalog/images`."""
+        """The rows of a table, as in `catalog/own/images`."""
         rows: list[dict[str, Any]] = files.read_table(self.folder / "data" / f"{name}.parquet").to_pylist()
         return rows
 
     def reasons(self) -> dict[str, str]:
         """Why a path was quarantined."""
-        return {row["path"]: row["reason"] for row in self.table("quarantine/quarantine")}
+        return {row["path"]: row["reason"] for row in self.table("quarantine/own/quarantine")}
 
     def labels(self) -> dict[str, tuple[str, str]]:
         """image_id and label by path."""
-        return {row["path"]: (row["image_id"], row["label"]) for row in self.table("catalog/labels")}
+        return {row["path"]: (row["image_id"], row["label"]) for row in self.table("catalog/own/labels")}
 
     def summary(self, name: str) -> dict[str, Any]:
         """The numbers a stage left."""
-        value: dict[str, Any] = files.read_json(self.folder / files.metrics(name))
+        value: dict[str, Any] = files.read_json(
+            self.folder / files.metrics(f"{name}@own" if name == "ingest" else name)
+        )
         return value
 
     def hashes(self) -> dict[str, str]:

@@ -57,9 +57,9 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     images = sorted(_png(rng, 12 + i % 3) for i in range(POOL + 2))
     ids, held = [i for i, _ in images[:POOL]], [i for i, _ in images[POOL:]]
     part = pa.table({"image_id": ids + held, "bytes": [data for _, data in images]})
-    _publish(files.IMAGES, "ingest", {"part-00000.parquet": part})
+    _publish(files.images("digits"), "ingest@digits", {"part-00000.parquet": part})
     catalog = pa.table({"image_id": ids + held, "path": [f"pool/{i:03}.png" for i in range(POOL + 2)]})
-    _publish(files.CATALOG, "ingest", {"images.parquet": catalog})
+    _publish(files.catalog("digits"), "ingest@digits", {"images.parquet": catalog})
     status = ["pool"] * POOL + ["held_out"] * 2
     files_of_split = {"pool.parquet": pa.table({"image_id": ids + held, "status": status}), "classes.json": CLASSES}
     _publish(files.SPLIT, "split", files_of_split)

@@ -145,6 +145,6 @@ def test_two_projects_on_one_server_do_not_share_a_database(monkeypatch: pytest.
 
 def _publish(data: bytes) -> str:
     image_id = hashlib.sha256(data).hexdigest()
-    files.IMAGES.mkdir(parents=True)
-    files.write_table(pa.table({"image_id": [image_id], "bytes": [data]}), files.IMAGES / "part-00000.parquet")
+    files.images("own").mkdir(parents=True)
+    files.write_table(pa.table({"image_id": [image_id], "bytes": [data]}), files.images("own") / "part-00000.parquet")
     return image_id
