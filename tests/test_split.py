@@ -203,4 +203,4 @@ def test_hidden_truth_of_a_labeled_rest(tmp_path: Path) -> None:
     assert {row["image_id"]: row["label"] for row in workspace.table("sealed/truth")} == {
         image_id: label for image_id, label in workspace.labels().values() if image_id in pool
     }
-    assert set(workspace.table("split/pool")[0]) == {"image_id", "status"}
+    assert set(workspace.table("split/pool")[0]) == {"image_id", "status", "source"}
