@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from tasks.errors import UserError
 from tasks.explain import explain_all
+from tasks.nets.names import mistake
 
 PARAMS_FILE = Path("params.yaml")
 SOURCE_NAME = r"^[a-z][a-z_][a-z0-9_]{0,30}$"  # stands in file names; r1 is a round
@@ -100,7 +101,11 @@ class Noise(Section):
 class Net(Section):
     """One net and its training."""
 
-    net: str = Field(min_length=1, description="Name in tasks/nets/catalog.py.")
+    net: str = Field(
+        min_length=1,
+        description="lenet5, alexnet, vgg11, vgg16 (as published; `alexnet_small`, `vgg11_small`, `vgg16_small` for "
+        "small images), resnet9, wrn10, wrn10mp, wrn16, wrn28, or `torchvision/NAME`.",
+    )
     width: int = Field(ge=1, le=64, description="Widening factor: how a student is made larger than its teacher.")
     steps: int = Field(ge=1, description="Optimiser steps.")
     dropout: float = Field(ge=0, lt=1, description="Dropout before the last layer.")
@@ -193,6 +198,15 @@ class Settings(Section):
     report: Report = Field(description="The report.")
     run: Run = Field(description="How Prefect runs the stages.")
     review: Review = Field(description="How FiftyOne shows the labels.")
+
+    @model_validator(mode="after")
+    def _nets_exist(self) -> "Settings":
+        nets = {"teacher": self.teacher, "baseline": self.baseline}
+        nets |= {f"rounds.{key}.student": entry.student for key, entry in self.rounds.items()}
+        for key, net in nets.items():
+            if problem := mistake(net.net, net.width, net.stochastic_depth):
+                raise ValueError(f"{key}.net: {problem}")
+        return self
 
     @model_validator(mode="after")
     def _rounds_form_a_chain(self) -> "Settings":

@@ -75,6 +75,8 @@ def test_a_typo_names_the_nearest_key(leaf: tuple[str, ...], tmp_path: Path) -> 
         ("rounds.r2.teacher", "r5", "known: r0, r1"),
         ("rounds.r1.student.width", 0, "whole number from 1 to 64"),
         ("image.channels", 2, "1 or 3"),
+        ("teacher.net", "wrn99", "known: alexnet"),
+        ("baseline.net", "lenet5", "set stochastic_depth to 0"),
         ("train.lr", float("nan"), "number above 0"),
         ("seed", 1.5, "whole number"),
         ("teacher.noise.flip", "no", "true or false"),

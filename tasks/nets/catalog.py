@@ -5,6 +5,11 @@ from typing import Protocol
 
 from torch import nn
 
+from tasks.nets.alexnet import AlexNet, SmallAlexNet
+from tasks.nets.lenet import LeNet5
+from tasks.nets.names import TORCHVISION, mistake
+from tasks.nets.resnet9 import ResNet9
+from tasks.nets.vgg import VGG, SmallVGG
 from tasks.nets.wrn import WideResNet
 
 
@@ -17,6 +22,14 @@ class Builder(Protocol):
 
 
 NETS: dict[str, Builder] = {
+    "alexnet": AlexNet,
+    "alexnet_small": SmallAlexNet,
+    "lenet5": LeNet5,
+    "resnet9": ResNet9,
+    "vgg11": partial(VGG, 11),
+    "vgg11_small": partial(SmallVGG, 11),
+    "vgg16": partial(VGG, 16),
+    "vgg16_small": partial(SmallVGG, 16),
     "wrn10": partial(WideResNet, 10),
     "wrn10mp": partial(WideResNet, 10, pooled_stem=True),
     "wrn16": partial(WideResNet, 16),
@@ -25,9 +38,22 @@ NETS: dict[str, Builder] = {
 
 
 def build(name: str, *, channels: int, classes: int, width: int, dropout: float, stochastic_depth: float) -> nn.Module:
-    """A fresh net, its weights drawn from torch's generator, which the caller seeds. ValueError for an unknown name."""
-    if name not in NETS:
-        raise ValueError(f"unknown net {name!r}; known: {', '.join(sorted(NETS))}")
+    """A fresh net, its weights drawn from torch's generator, which the caller seeds.
+
+    `torchvision/NAME` is any classification net of torchvision. ValueError for an unknown name or noise it cannot have.
+    """
+    if problem := mistake(name, width, stochastic_depth):
+        raise ValueError(problem)
+    if name.startswith(TORCHVISION):
+        from tasks.nets.from_torchvision import FromTorchvision  # seconds to import
+
+        return FromTorchvision(
+            name.removeprefix(TORCHVISION),
+            channels=channels,
+            classes=classes,
+            dropout=dropout,
+            stochastic_depth=stochastic_depth,
+        )
     return NETS[name](
         channels=channels, classes=classes, width=width, dropout=dropout, stochastic_depth=stochastic_depth
     )

@@ -4,9 +4,11 @@ Zagoruyko & Komodakis, arXiv:1605.07146 (pre-activation blocks, depth 6n + 4, wi
 arXiv:1603.09382 (stochastic depth). Letters: B batch, C channels or classes, H height, W width.
 """
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from tasks.nets.depth import skip_some
+from tasks.nets.pixels import Pixels
 
 
 class WideResNet(nn.Module):
@@ -29,6 +31,7 @@ class WideResNet(nn.Module):
         super().__init__()
         per_stage = (depth - 4) // 6
         widths = [w for stage in (16, 32, 64) for w in [stage * width] * per_stage]
+        self.pixels = Pixels()
         self.stem = nn.Conv2d(channels, 16, 3, padding=1, bias=False)
         self.pool = nn.MaxPool2d(2) if pooled_stem else nn.Identity()
         self.blocks = nn.Sequential(
@@ -45,8 +48,7 @@ class WideResNet(nn.Module):
 
     def forward(self, image_BCHW: Tensor) -> Tensor:
         """Logits (B, classes)."""
-        x = (image_BCHW.to(self.stem.weight.dtype) / 255 - 0.5) / 0.25
-        x = self.blocks(self.pool(self.stem(x)))
+        x = self.blocks(self.pool(self.stem(self.pixels(image_BCHW, self.stem.weight))))
         x_BC = F.relu(self.norm(x)).mean(dim=(2, 3))
         logit_BC: Tensor = self.head(self.dropout(x_BC))
         return logit_BC
@@ -67,9 +69,6 @@ class Block(nn.Module):
         """Shortcut plus branch; the branch is scaled so that its mean is the same in training and in use."""
         active = F.relu(self.norm1(x))
         branch = self.conv2(F.relu(self.norm2(self.conv1(active))))
-        if self.training and self.skip:
-            kept_B111 = torch.rand(len(x), 1, 1, 1, device=x.device) >= self.skip
-            branch = branch * kept_B111 / (1 - self.skip)
         shortcut = x if isinstance(self.shortcut, nn.Identity) else self.shortcut(active)
-        out: Tensor = shortcut + branch
+        out: Tensor = shortcut + skip_some(branch, self.skip, self.training)
         return out

@@ -5,10 +5,19 @@ import torch
 from torch import Tensor, nn
 
 from tasks.nets.catalog import NETS, build
+from tasks.nets.names import PLAIN, RESIDUAL
 from tasks.nets.wrn import Block, WideResNet
 
+PUBLISHED = {"alexnet", "vgg11", "vgg16"}  # at native size: counted here, too large to run three times
+SMALL = sorted(NETS.keys() - PUBLISHED)
 
-@pytest.mark.parametrize("name", sorted(NETS))
+
+def test_every_net_has_its_name() -> None:
+    """Settings are checked against the names alone; they are those of the catalog."""
+    assert sorted(RESIDUAL + PLAIN) == sorted(NETS)
+
+
+@pytest.mark.parametrize("name", SMALL)
 @pytest.mark.parametrize(("channels", "height", "width"), [(1, 8, 8), (3, 32, 32), (3, 45, 70)])
 def test_images_in_logits_out(name: str, channels: int, height: int, width: int) -> None:
     """uint8 images of many sizes become finite logits; the gradient reaches every weight."""
@@ -19,7 +28,67 @@ def test_images_in_logits_out(name: str, channels: int, height: int, width: int)
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in net.parameters())
 
 
-@pytest.mark.parametrize("name", sorted(NETS))
+@pytest.mark.parametrize(
+    ("name", "classes", "channels", "width", "published"),
+    [
+        ("alexnet", 1000, 3, 1, 60_965_224),
+        ("vgg11", 1000, 3, 1, 132_863_336),
+        ("vgg16", 1000, 3, 1, 138_357_544),
+        ("wrn28", 10, 3, 2, 1_467_610),  # TorchSSL's WRN-28-2
+        ("wrn28", 10, 3, 10, 36_479_194),  # 36.5M in the paper
+        ("resnet9", 10, 3, 4, 6_573_130),
+        ("torchvision/resnet18", 1000, 3, 1, 11_689_512),
+    ],
+)
+def test_as_many_weights_as_published(name: str, classes: int, channels: int, width: int, published: int) -> None:
+    """Not one weight more or less than the published net."""
+    with torch.device("meta"):
+        net = build(name, channels=channels, classes=classes, width=width, dropout=0.0, stochastic_depth=0.0)
+    assert sum(p.numel() for p in net.parameters()) == published
+
+
+def test_lenet_has_the_papers_60000_weights() -> None:
+    """LeCun et al. count 60,000 trainable parameters; the output layer was fixed there and is trained here."""
+    net = _build("lenet5")
+    head = sum(p.numel() for p in net.get_submodule("head").parameters())
+    assert sum(p.numel() for p in net.parameters()) - head == 60_000
+
+
+@pytest.mark.parametrize("name", ["alexnet", "vgg11"])
+def test_published_nets_take_small_images(name: str) -> None:
+    """Images of any size are scaled to the net's native one."""
+    with torch.no_grad():
+        assert _build(name)(_images(1, 1, 20, 30)).shape == (1, 5)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small", "efficientnet_b0", "densenet121"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_torchvisions_nets_take_our_images(name: str, channels: int) -> None:
+    """Any number of channels and classes, small images, dropout: of nets that differ in all of it."""
+    net = _build(f"torchvision/{name}", channels=channels, dropout=0.5)
+    net.train()
+    logit_BC = net(_images(4, channels, 16, 16))
+    assert logit_BC.shape == (4, 5)
+    logit_BC.logsumexp(dim=1).sum().backward()
+    assert all(p.grad is not None for p in net.parameters())
+    assert any(isinstance(m, nn.Dropout) and m.p == 0.5 for m in net.modules())
+
+
+def test_torchvisions_own_stochastic_depth_is_set() -> None:
+    """The last block gets the full chance; a net without such blocks refuses the setting."""
+    from torchvision.ops import StochasticDepth
+
+    net = _build("torchvision/efficientnet_b0", stochastic_depth=0.4)
+    chances = [m.p for m in net.modules() if isinstance(m, StochasticDepth)]
+    assert chances == sorted(chances)
+    assert chances[-1] == pytest.approx(0.4)
+    with pytest.raises(ValueError, match="set stochastic_depth to 0"):
+        _build("torchvision/resnet18", stochastic_depth=0.4)
+    with pytest.raises(ValueError, match=r"no classification net 'resnet99'; known: .*resnet18"):
+        _build("torchvision/resnet99")
+
+
+@pytest.mark.parametrize("name", SMALL)
 def test_wider_is_larger_and_the_seed_decides(name: str) -> None:
     """`width` grows the net; equal seeds give equal weights, others give others."""
     sizes = [sum(p.numel() for p in _build(name, width=w).parameters()) for w in (1, 2, 3)]
@@ -29,8 +98,9 @@ def test_wider_is_larger_and_the_seed_decides(name: str) -> None:
     assert not torch.equal(same, other)
 
 
-@pytest.mark.parametrize("name", sorted(NETS))
-@pytest.mark.parametrize("noise", ["dropout", "stochastic_depth"])
+@pytest.mark.parametrize(
+    ("name", "noise"), [(n, "dropout") for n in SMALL] + [(n, "stochastic_depth") for n in RESIDUAL]
+)
 def test_noise_is_on_in_training_only(name: str, noise: str) -> None:
     """Dropout and stochastic depth each change a training pass and never a pass in eval mode."""
     net, image_BCHW = _build(name, **{noise: 0.5}), _images(16, 1, 8, 8)
