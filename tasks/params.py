@@ -7,9 +7,9 @@ has a default: what a run used is what the file says.
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from tasks import yaml_file
 from tasks.errors import UserError
 from tasks.explain import explain_all
 
@@ -100,7 +100,7 @@ class Noise(Section):
 class Net(Section):
     """One net and its training."""
 
-    net: str = Field(min_length=1, description="Name in tasks/nets/catalog.py.")
+    net: Literal["wrn10", "wrn10mp", "wrn16", "wrn28"] = Field(description="Name in tasks/nets/catalog.py.")
     width: int = Field(ge=1, le=64, description="Widening factor: how a student is made larger than its teacher.")
     steps: int = Field(ge=1, description="Optimiser steps.")
     dropout: float = Field(ge=0, lt=1, description="Dropout before the last layer.")
@@ -214,14 +214,7 @@ class Settings(Section):
 
 def load(path: Path = PARAMS_FILE) -> Settings:
     """Read and check the settings; UserError lists every problem with key, allowed values and the nearest known key."""
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(
-            "no_settings", f"{path} does not exist in {Path.cwd()}", "run this in the project's folder"
-        ) from None
-    except yaml.YAMLError as error:
-        raise UserError("bad_yaml", f"{path} is not YAML: {error}", "mend the line named above") from None
+    raw = yaml_file.read(path)
     try:
         return Settings.model_validate(raw)
     except ValidationError as error:

@@ -12,7 +12,16 @@ from tasks.__main__ import STAGES
 from tests.conftest import ROOT
 
 SOURCES = sorted([*(ROOT / "tasks").rglob("*.py"), *(ROOT / "flows").rglob("*.py")])
-PLUMBING = {"tasks.stage", "tasks.files", "tasks.params", "tasks.explain", "tasks.errors", "tasks.progress", "tasks"}
+PLUMBING = {
+    "tasks.stage",
+    "tasks.files",
+    "tasks.params",
+    "tasks.explain",
+    "tasks.yaml_file",
+    "tasks.errors",
+    "tasks.progress",
+    "tasks",
+}
 DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 
 
