@@ -81,12 +81,13 @@ def review(
 
 @app.command()
 def check() -> None:
-    """Check params.yaml."""
+    """Check params.yaml, and that the sources and ledgers it names are there."""
 
     def action() -> None:
+        from flows.ready import refuse_unready
         from tasks.params import PARAMS_FILE, load
 
-        load()
+        refuse_unready(load())
         print(f"{PARAMS_FILE} is fine")
 
     _leave(action)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from flows import dag, server
+from flows.ready import refuse_unready
 from tasks.errors import OUR_BUG, Busy
 from tasks.params import load
 
@@ -15,9 +16,10 @@ from tasks.params import load
 def launch(stage: str | None) -> int:
     """Run the flow on the project in the working directory; returns the exit code of the first stage that failed.
 
-    Raises UserError for wrong settings, a wrong dvc.yaml or an unknown stage, before anything is started.
+    Raises UserError for wrong settings, a missing source or ledger, a wrong dvc.yaml or an unknown stage,
+    before anything is started.
     """
-    load()
+    refuse_unready(load())
     graph = dag.stages(Path.cwd())
     if stage is not None:
         dag.needed_for(graph, stage)

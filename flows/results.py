@@ -5,7 +5,9 @@ import re
 from pathlib import Path
 from typing import Any
 
+from tasks import yaml_file
 from tasks.errors import Integrity
+from tasks.params import PARAMS_FILE
 
 METRICS = Path("data/metrics")
 REPORT = Path("data/report/report.html")
@@ -43,8 +45,11 @@ def next_steps(root: Path) -> list[str]:
 
 
 def _rounds(root: Path) -> list[str]:
+    """The rounds there are numbers of, without those that were taken out of the settings: their files stay."""
     names = [found[1] for p in (root / METRICS).glob("*.json") if (found := re.search(r"-(r\d+)\.json$", p.name))]
-    return sorted(set(names), key=lambda name: int(name[1:]))
+    path = root / PARAMS_FILE
+    known = yaml_file.read(path).get("rounds") if path.is_file() else names
+    return sorted(set(names) & set(known or names), key=lambda name: int(name[1:]))
 
 
 def _accuracy(evaluated: Row) -> Row:

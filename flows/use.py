@@ -22,7 +22,12 @@ def use(settings: Path, source: str | None) -> None:
         if not Path(source).exists():
             raise UserError("no_source", f"{source} does not exist", "give the path of your images or manifests")
         text, changed = SOURCE_PATH.subn(lambda match: f"{match[1]} {json.dumps(source)}", text)
-        assert changed == 1, f"{settings} has {changed} sources with a path"
+        if changed != 1:
+            what = (
+                f"{settings}: cannot tell which line is the path of its first source; expected `sources:` at the start "
+            )
+            what += "of a line and `path:` four spaces in, as in the files of settings/"
+            raise UserError("no_source_line", what, f"write the path into {settings} yourself and leave --source out")
     files.replace_file(PARAMS_FILE, text)
     for round_ in load().rounds:
         ledger = files.decisions(round_)

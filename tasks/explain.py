@@ -8,6 +8,10 @@ from typing import Any, Literal, get_args
 from pydantic import BaseModel
 
 Model = type[BaseModel]
+ENTRY_NAMES = {
+    "sources": "small letters, digits and _, from a letter on, at most 32, as in my_images; r1 and the like are rounds",
+    "rounds": "r1, r2, r3 and so on",
+}
 
 
 def explain_all(errors: Sequence[Mapping[str, Any]], raw: Any, settings: Model) -> list[str]:
@@ -34,6 +38,8 @@ def _explain(error: Mapping[str, Any], raw: Any, settings: Model) -> str:
         return f"{key}: unknown key; {hint}known here: {', '.join(known)}"
     if error["type"] == "missing":
         return f"{key}: missing; {_allowed(loc, settings)}"
+    if error["type"] == "string_pattern_mismatch" and error["loc"][-1] == "[key]":
+        return f"{key}: a name that cannot stand under {loc[0]}; allowed: {ENTRY_NAMES[loc[0]]}"
     if error["type"] == "value_error":
         return str(error["msg"]).removeprefix("Value error, ")
     return f"{key}: {error['msg'][0].lower()}{error['msg'][1:]}; got {_at(raw, loc)!r}; {_allowed(loc, settings)}"

@@ -7,9 +7,9 @@ has a default: what a run used is what the file says.
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from tasks import yaml_file
 from tasks.errors import UserError
 from tasks.explain import explain_all
 from tasks.nets.names import mistake
@@ -228,14 +228,7 @@ class Settings(Section):
 
 def load(path: Path = PARAMS_FILE) -> Settings:
     """Read and check the settings; UserError lists every problem with key, allowed values and the nearest known key."""
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(
-            "no_settings", f"{path} does not exist in {Path.cwd()}", "run this in the project's folder"
-        ) from None
-    except yaml.YAMLError as error:
-        raise UserError("bad_yaml", f"{path} is not YAML: {error}", "mend the line named above") from None
+    raw = yaml_file.read(path)
     try:
         return Settings.model_validate(raw)
     except ValidationError as error:

@@ -1,5 +1,6 @@
 """Settings are strict: 60 mutations, each refused before work with key, range and nearest key (bar B15)."""
 
+import re
 import subprocess
 import sys
 import time
@@ -139,3 +140,53 @@ def test_a_stage_refuses_a_typo_before_any_work(project: Project) -> None:
     assert "did you mean 'threshold'" in done.stderr
     assert "Traceback" not in done.stderr
     assert sorted(p.as_posix() for p in (project.folder / "data").rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "is empty"),
+        (b"# nothing\n", "is empty"),
+        (b"hello\n", "not keys and values"),
+        (b"- seed: 0\n", "not keys and values"),
+        (b"\xff\xfe", "is not UTF-8"),
+        (b"seed: 0\n\tsplit: 1\n", "is not YAML"),
+        (b"seed: 0\nseed: 1\n", "'seed' stands here a second time; the first one is in line 1"),
+    ],
+    ids=["empty", "comment", "text", "list", "utf16", "tab", "twice"],
+)
+def test_a_file_without_settings_is_the_users_mistake(content: bytes, said: str, tmp_path: Path) -> None:
+    """Whatever the file holds, the answer names it and is no mistake of ours."""
+    path = tmp_path / "params.yaml"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=re.escape(said)) as caught:
+        load(path)
+    assert str(path) in caught.value.what
+
+
+def test_a_copied_round_that_was_not_renamed_is_refused(tmp_path: Path) -> None:
+    """Adding a round by copying a block: a second r2 would silently take the place of the first, and DVC refuses it."""
+    text = (ROOT / "params.yaml").read_text()
+    start, end = text.index("  r2:"), text.index("report:")
+    path = tmp_path / "params.yaml"
+    path.write_text(text[:end] + text[start:end] + text[end:])
+    with pytest.raises(UserError, match="'r2' stands here a second time"):
+        load(path)
+
+
+def test_numbers_are_read_as_dvc_reads_them(tmp_path: Path) -> None:
+    """1e-3 is a number to DVC (YAML 1.2) and to us."""
+    path = tmp_path / "params.yaml"
+    path.write_text((ROOT / "params.yaml").read_text().replace("lr: 0.1", "lr: 1e-3"))
+    assert load(path).train.lr == 0.001
+
+
+@pytest.mark.parametrize(("section", "name"), [("sources", "My-Images"), ("sources", "r1"), ("rounds", "round2")])
+def test_a_bad_name_of_an_entry_says_which_are_good(section: str, name: str, tmp_path: Path) -> None:
+    """Words, not a pattern, and not the whole entry."""
+    settings = deepcopy(GOOD)
+    settings[section][name] = deepcopy(next(iter(settings[section].values())))
+    text = _refusal(settings, tmp_path)
+    assert f"{section}.{name}: a name that cannot stand under {section}; allowed: " in text
+    assert "pattern" not in text
+    assert len(text) < 400

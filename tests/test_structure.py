@@ -18,6 +18,7 @@ PLUMBING = {
     "tasks.params",
     "tasks.nets.names",
     "tasks.explain",
+    "tasks.yaml_file",
     "tasks.errors",
     "tasks.progress",
     "tasks",

@@ -1,4 +1,4 @@
-"""Every net by name. A new one is a line here and a builder with these arguments."""
+"""Every net by name. A new one is a line here, its name in tasks/nets/names.py and a builder with these arguments."""
 
 from functools import partial
 from typing import Protocol

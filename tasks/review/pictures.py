@@ -35,7 +35,7 @@ def folder(round_: str) -> Path:
 
 
 def write(image_ids: list[str], target: Path) -> Iterator[tuple[str, Picture]]:
-    """Write the images of data/images with these ids and yield them as they come, in the order of the parts.
+    """Write the images of data/images with these ids and yield each once, as they come, in the order of the parts.
 
     A file holds the bytes as they came. Where a side is under 64 pixels it is a PNG enlarged smoothly (people read a
     blurred digit more easily than a handful of squares), and a PNG too where the format is none of the web. Pictures
@@ -47,6 +47,8 @@ def write(image_ids: list[str], target: Path) -> Iterator[tuple[str, Picture]]:
         chosen = part.filter(pc.is_in(part["image_id"], wanted))
         for batch in chosen.to_batches(max_chunksize=64):
             for row in batch.to_pylist():
+                if row["image_id"] in found:  # two sources may hold the same image
+                    continue
                 found.add(row["image_id"])
                 yield row["image_id"], _write(row["bytes"], target / row["image_id"])
     if missing := sorted(set(image_ids) - found):

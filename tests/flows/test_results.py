@@ -39,3 +39,12 @@ def test_damaged_metrics_are_named(tmp_path: Path) -> None:
     (tmp_path / results.METRICS / "curate-r1.json").write_text('{"kept"')
     with pytest.raises(Integrity, match=r"curate-r1\.json"):
         results.tables(tmp_path)
+
+
+def test_a_round_taken_out_of_the_settings_is_shown_no_more(tmp_path: Path) -> None:
+    """Its metrics stay on disk, for DVC removes no outputs of a stage that is gone."""
+    for round_ in ("r1", "r2"):
+        _write(tmp_path, f"curate-{round_}", {"reasons": {"kept": 3}})
+    (tmp_path / "params.yaml").write_text("rounds:\n  r1: {}\n")
+    assert results.tables(tmp_path) == {"labels": [{"round": "r1", "kept": 3}]}
+    assert any("review --round r1" in line for line in results.next_steps(tmp_path))

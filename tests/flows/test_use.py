@@ -30,7 +30,15 @@ def test_wrong_settings_change_nothing(tmp_path: Path, monkeypatch: pytest.Monke
     Path("params.yaml").write_text("mine")
     wrong = tmp_path / "wrong.yaml"
     wrong.write_text((ROOT / "params.yaml").read_text().replace("seed:", "sede:"))
-    for file, source in ((wrong, None), (ROOT / "params.yaml", "nowhere"), (tmp_path / "none.yaml", None)):
+    indented = tmp_path / "indented.yaml"  # good YAML, but not in the form whose comments we can keep
+    indented.write_text((ROOT / "params.yaml").read_text().replace("    path: ", "    'path': "))
+    for file, source in (
+        (wrong, None),
+        (indented, str(tmp_path)),
+        (ROOT / "params.yaml", "nowhere"),
+        (tmp_path / "none.yaml", None),
+        (tmp_path, None),
+    ):
         with pytest.raises(UserError):
             use(file, source)
     assert Path("params.yaml").read_text() == "mine"

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -148,3 +149,12 @@ def _publish(data: bytes) -> str:
     files.images("own").mkdir(parents=True)
     files.write_table(pa.table({"image_id": [image_id], "bytes": [data]}), files.images("own") / "part-00000.parquet")
     return image_id
+
+
+def test_an_image_of_two_sources_is_one_picture(empty: Path) -> None:
+    """FiftyOne refuses a second sample of the same image_id, and with it the whole review."""
+    stream = io.BytesIO()
+    Image.new("L", (80, 80)).save(stream, "PNG")
+    image_id = _publish(stream.getvalue())
+    shutil.copytree(files.images("own"), files.images("other"))
+    assert [i for i, _ in pictures.write([image_id], empty / "shown")] == [image_id]

@@ -1,0 +1,39 @@
+"""What has to be there before DVC starts: it looks at inputs first, and says only that something is missing."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from tasks import decisions, files
+from tasks.errors import UserError
+from tasks.params import Settings, Source
+
+
+def refuse_unready(settings: Settings) -> None:
+    """UserError when a source or a round's ledger is missing, or DVC cannot take in a file's name."""
+    for name, source in settings.sources.items():
+        if source.kind != "digits":
+            _refuse_source(name, source)
+    for round_ in settings.rounds:
+        if (ledger := files.decisions(round_)).parent.is_dir():
+            decisions.read(ledger)
+
+
+def _refuse_source(name: str, source: Source) -> None:
+    path = Path(source.path)
+    if not path.exists():
+        what = f"sources.{name}.path: {source.path} does not exist (its kind is {source.kind})"
+        fix = f"edit sources.{name}.path in params.yaml; a relative path starts at the project"
+        raise UserError("no_source", what, fix)
+    if bad := next(_not_utf8(path), None):
+        shown = os.fsencode(bad).decode("utf-8", "backslashreplace")
+        what = f"sources.{name}: the name of {shown} is not UTF-8, and DVC cannot take it in"
+        raise UserError("bad_name", what, "rename it; `convmv -f latin1 -t utf8 -r FOLDER` shows what that would do")
+
+
+def _not_utf8(folder: Path) -> Iterator[str]:
+    """Files and folders below a folder whose names are no text."""
+    for place, folders, names in os.walk(folder):
+        for name in (*folders, *names):
+            if not name.isascii() and any("\udc80" <= letter <= "\udcff" for letter in name):
+                yield os.path.join(place, name)

@@ -1,0 +1,56 @@
+"""What DVC would only call missing is named before it starts."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from flows.ready import refuse_unready
+from tasks.decisions import HEADER
+from tasks.errors import UserError
+from tasks.params import Settings
+from tests.conftest import ROOT
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """A project with a folder as source and all its ledgers."""
+    monkeypatch.chdir(tmp_path)
+    Path("mine/pool").mkdir(parents=True)
+    Path("data/decisions").mkdir(parents=True)
+    raw: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text())
+    for round_ in raw["rounds"]:
+        Path(f"data/decisions/{round_}.csv").write_text(",".join(HEADER) + "\n")
+    return Settings.model_validate(raw | {"sources": {"mine": {"kind": "folder", "path": "mine"}}})
+
+
+def test_what_is_complete_passes_whatever_the_script_of_its_names(settings: Settings) -> None:
+    """Spaces, other scripts and signs are no reason to refuse a name."""
+    Path("mine/pool/Ünïcode 猫 #1, 😀.jpg").touch()
+    refuse_unready(settings)
+
+
+def test_a_missing_source_is_named_with_its_key(settings: Settings) -> None:
+    """Not `No such file or directory` alone."""
+    Path("mine/pool").rmdir()
+    Path("mine").rmdir()
+    with pytest.raises(UserError, match=r"sources\.mine\.path: mine does not exist"):
+        refuse_unready(settings)
+
+
+def test_a_round_without_ledger_says_how_to_make_one(settings: Settings) -> None:
+    """The tenth round is the first one without a ledger in the repository."""
+    Path("data/decisions/r2.csv").unlink()
+    with pytest.raises(UserError, match=r"r2\.csv does not exist") as caught:
+        refuse_unready(settings)
+    assert os.system(caught.value.fix) == 0
+    refuse_unready(settings)
+
+
+def test_a_name_that_is_no_text_is_named(settings: Settings) -> None:
+    """DVC stops at it with a codec's error that names no file."""
+    Path(os.fsdecode(b"mine/pool/caf\xe9.jpg")).touch()
+    with pytest.raises(UserError, match=r"mine/pool/caf\\xe9\.jpg is not UTF-8"):
+        refuse_unready(settings)
