@@ -39,6 +39,8 @@ def report(root: Path, name: str | None, deep: bool) -> int:
     with storage.opened(root) as store:
         remote = storage.remote(store, name)
         checked = check(store, remote, deep)
+        if checked.missing or checked.damaged:
+            remote.forget()
     if not checked.owners:
         print("nothing to check yet: dvc.lock refers to no object that belongs in a remote; `make run` makes them")
         return DONE
