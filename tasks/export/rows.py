@@ -18,19 +18,19 @@ WHOSE = {"everyone": "true", "people": "source = 'human'", "teacher": "source LI
 
 # An image may lie in the pool and among the labeled ones: there the table says `duplicate`, and the given label wins.
 JOINED = """
-    WITH both AS (
+    WITH everything AS (
         SELECT * FROM chosen UNION ALL BY NAME
         SELECT image_id, label, 1::FLOAT AS confidence, 1::INTEGER AS copies,
             'r0' AS round, 'given' AS source, 'labeled' AS reason FROM given
     ), once AS (
-        SELECT * FROM both QUALIFY row_number() OVER (PARTITION BY image_id ORDER BY source = 'given' DESC) = 1
-    ), first AS (
-        SELECT image_id, min({'place': place, 'path': path, 'image_source': image_source}) AS at
+        SELECT * FROM everything QUALIFY row_number() OVER (PARTITION BY image_id ORDER BY source = 'given' DESC) = 1
+    ), lay AS (
+        SELECT image_id, min({'place': place, 'path': path, 'image_source': image_source}) AS here
         FROM paths GROUP BY image_id
     )
     SELECT once.image_id, label, confidence, copies, round, source, reason, soft,
-        at.path AS path, at.image_source AS image_source
-    FROM once LEFT JOIN first USING (image_id) ORDER BY image_id
+        here.path AS path, here.image_source AS image_source
+    FROM once LEFT JOIN lay USING (image_id) ORDER BY image_id
 """
 
 
