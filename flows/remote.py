@@ -39,8 +39,6 @@ def report(root: Path, name: str | None, deep: bool) -> int:
     with storage.opened(root) as store:
         remote = storage.remote(store, name)
         checked = check(store, remote, deep)
-        if checked.missing or checked.damaged:
-            remote.forget()
     if not checked.owners:
         print("nothing to check yet: dvc.lock refers to no object that belongs in a remote; `make run` makes them")
         return DONE
@@ -66,11 +64,25 @@ def _sum_up(remote: Remote, checked: Checked) -> int:
         print("nothing is missing")
         return DONE
     print(f"{len(checked.missing)} missing, {len(checked.damaged)} damaged, {len(checked.unknown)} folders unknown")
-    print("fix: ", end="")
-    if checked.damaged:
-        print("delete the damaged objects in the remote (dvc push skips what is there by name), then ", end="")
-    print(f"`dvc push -r {remote.name}`; if the cache lacks them too, `dvc repro` first")
+    if stale := in_the_way(checked):
+        print(
+            f"fix: delete these {len(stale)} objects in the remote, for dvc push skips what is there by name, and every"
+        )
+        print(f"     file of a folder whose listing (.dir) is there; then `dvc push -r {remote.name}`")
+        print(*(f"     {remote.place(md5)}" for md5 in stale), sep="\n")
+    else:
+        print(f"fix: `dvc push -r {remote.name}`; if the cache lacks them too, `dvc repro` first")
     return INTEGRITY
+
+
+def in_the_way(checked: Checked) -> list[str]:
+    """The objects that keep `dvc push` from mending the remote: damaged ones, and listings of folders with a bad file.
+
+    DVC takes a listing in the remote as proof that all of its files are there (dvc_data's status is `shallow`).
+    """
+    bad = {*checked.missing, *checked.damaged}
+    listings = {owner.output.md5 for md5 in bad for owner in checked.owners[md5] if owner.name}
+    return sorted({*checked.damaged, *listings} - set(checked.missing))
 
 
 def check(store: Store, remote: Remote, deep: bool) -> Checked:

@@ -73,11 +73,6 @@ class Remote:
     protocol: str
     path: str
     files: Any
-    index: Any = field(repr=False)
-
-    def forget(self) -> None:
-        """Clear what DVC remembers of this remote: it would skip the files of every folder it once pushed."""
-        self.index.clear()
 
     def place(self, md5: str) -> str:
         """Where an object lies in the remote."""
@@ -104,17 +99,15 @@ def remote(store: Store, name: str | None) -> Remote:
     """A remote by name, or DVC's default one. UserError when there is none, or one that stores no objects."""
     import fsspec
     from dvc.exceptions import DvcException
-    from dvc_data.hashfile.db import get_index
 
     try:
         found = store.repo.cloud.get_remote(name, "verify --remote")
         odb = store.repo.cloud.get_remote_odb(name, "verify --remote")
         protocol = odb.fs.protocol
-        index = get_index(odb)
         # DVC's own class for local files lacks half of fsspec's methods.
         base = fsspec.filesystem("file") if odb.fs.protocol == "local" else odb.fs.fs
     except DvcException as error:
         known = ", ".join(store.repo.config["remote"]) or "none"
         what = f"no remote {name or 'by default'}: {str(error).splitlines()[0]} (known: {known})"
         raise UserError("no_remote", what, "`dvc remote add -d NAME URL`, then `dvc push`") from None
-    return Remote(found.name, protocol if isinstance(protocol, str) else protocol[0], odb.path, base, index)
+    return Remote(found.name, protocol if isinstance(protocol, str) else protocol[0], odb.path, base)

@@ -20,7 +20,9 @@ from tasks.errors import Integrity, UserError
 from tasks.export import write
 from tasks.export.names import class_of
 from tasks.export.rows import Choice
+from tests.conftest import Project
 from tests.export.conftest import Made
+from tests.flows.conftest import UNDERSTUDY
 
 
 def _export(made: Made, format_: str, out: str = "out", force: bool = False, **choice: Any) -> Path:
@@ -246,3 +248,33 @@ def test_a_killed_export_leaves_nothing_under_its_name(made: Made) -> None:
             assert _hashes(Path("out")) == expected
     assert _hashes(_export(made, "folders", force=True)) == expected
     assert not list(Path().glob(".out*"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--format", "xlsx"], "use one of csv, parquet, folders, huggingface, fiftyone, coco"),
+        (["--round", "r9"], "'r9' is no round of params.yaml"),
+        (["--who", "nobody"], "use one of everyone, people, teacher"),
+    ],
+)
+def test_a_wrong_word_is_explained(made: Made, arguments: list[str], words: str) -> None:
+    """An unknown format, round or person ends with exit 2 and what there is; nothing is made."""
+    done = Project(Path.cwd()).run(UNDERSTUDY, "export", "out", *arguments)
+    assert done.returncode == 2, done.stderr
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not Path("out").exists()
+
+
+def test_the_command_says_what_it_wrote(made: Made) -> None:
+    """`understudy export` counts rows, and those left out because they have no label."""
+    done = Project(Path.cwd()).run(
+        UNDERSTUDY, "export", "here/deep", "--format", "coco", "--round", "r1", "--all", "--with-labeled"
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == (
+        "here/deep: 40 rows as coco, every row of the label table and the labeled images of the split; "
+        "12 of them without a label, left out\n"
+    )
+    assert len(files.read_json(Path("here/deep/annotations.json"))["images"]) == 28

@@ -139,8 +139,9 @@ def test_what_is_gone_or_damaged_in_a_folder_is_listed_exactly(stored: Stored, t
     name = {p: f"{p.parent.name}/{p.name}" for p in chosen}
     assert _said(done) == {"MISSING": {name[p] for p in gone}, "DAMAGED": {name[p] for p in [*cut, flipped]}}
     assert "stage a, output data/things/a" in done.stdout
-    for path in [*cut, flipped]:
-        path.unlink()
+    # The objects it says to delete, and no others: DVC would skip the files of a folder whose listing is there.
+    for place in re.findall(r"^     (/\S+)$", done.stdout, flags=re.MULTILINE):
+        Path(place).unlink()
     stored.good("dvc", "push")
     assert "nothing is missing" in stored.good(UNDERSTUDY, "verify", "--remote")
 
