@@ -110,25 +110,56 @@ def use(
 
 
 @app.command()
-def verify() -> None:
-    """Check every artefact under data/ against its commit record, byte for byte."""
+def export(
+    out: Annotated[Path, typer.Argument(help="The folder to make.")],
+    format_: Annotated[
+        str, typer.Option("--format", help="csv, parquet, folders, huggingface, fiftyone or coco.")
+    ] = "parquet",
+    round_: Annotated[str | None, typer.Option("--round", help="Whose label table; else the last round's.")] = None,
+    kept: Annotated[bool, typer.Option("--kept/--all", help="Only labels that are learnt from, or all rows.")] = True,
+    who: Annotated[str, typer.Option(help="Labels by: everyone, people or teacher.")] = "everyone",
+    with_labeled: Annotated[
+        bool, typer.Option("--with-labeled", help="Add the labeled images the loop started with.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace a folder that is not empty.")] = False,
+) -> None:
+    """Write a round's labels, with the images where the format has them, in a form other tools read."""
+
+    def action() -> None:
+        from tasks.params import load
+
+        settings = load()
+        from tasks.export import rows, write
+
+        choice = rows.Choice(round_ or list(settings.rounds)[-1], kept, rows.whose(who), with_labeled)
+        print(write.export(format_, choice, settings, out, force))
+
+    _leave(action)
+
+
+@app.command()
+def verify(
+    name: Annotated[str | None, typer.Argument(help="With --remote: its name in DVC; else DVC's default.")] = None,
+    remote: Annotated[bool, typer.Option("--remote", help="Check what `dvc push` stored instead.")] = False,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="With --remote: read every object, do not trust its size.")
+    ] = False,
+    fix: Annotated[bool, typer.Option("--fix", help="Move bad cache objects to .work/quarantined-cache.")] = False,
+) -> None:
+    """Check every artefact under data/ and DVC's cache byte for byte, or what lies in a DVC remote."""
 
     def action() -> int:
-        from tasks.errors import DONE, INTEGRITY, Integrity
-        from tasks.files import MANIFEST
-        from tasks.files import verify as check_artefact
+        from tasks.errors import UserError
 
-        bad = 0
-        records = sorted(Path("data").rglob(MANIFEST))
-        for record in records:
-            try:
-                check_artefact(record.parent)
-                print(f"good  {record.parent}")
-            except Integrity as error:
-                bad += 1
-                print(f"BAD   {record.parent}\n{error}")
-        print(f"{len(records)} artefacts, {bad} of them bad" if records else "nothing under data/ yet: `make run`")
-        return INTEGRITY if bad else DONE
+        if remote:
+            from flows.remote import report as report_remote
+
+            return report_remote(Path.cwd(), name, deep)
+        if name is not None or deep:
+            raise UserError("no_remote_asked", "a remote's name and --deep go with --remote", "add --remote")
+        from flows.verify import report
+
+        return report(Path.cwd(), fix)
 
     _leave(action)
 

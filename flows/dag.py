@@ -1,4 +1,4 @@
-"""What DVC says there is to do. The only module that imports dvc: `dvc.repo` is not a public interface."""
+"""What DVC says there is to do. Beside flows.storage the only module that imports dvc: it is no public interface."""
 
 from pathlib import Path
 

@@ -10,7 +10,7 @@ import pytest
 from tasks import files
 from tests.flows.conftest import UNDERSTUDY, Server, Toy
 
-HEAVY = ("torch", "prefect", "dvc", "fiftyone", "pandas")
+HEAVY = ("torch", "prefect", "dvc", "fiftyone", "pandas", "duckdb", "pyarrow")
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def test_help_loads_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "heavy: []" in done.stdout
-    for command in ("run", "ui", "review", "check", "verify", "table"):
+    for command in ("run", "ui", "review", "check", "export", "verify", "table"):
         assert command in done.stdout
 
 
