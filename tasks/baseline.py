@@ -2,7 +2,6 @@
 
 from tasks import files
 from tasks.fit import fit, labeled_examples
-from tasks.images.store import Images
 from tasks.stage import Stage
 
 PARAMS = ("seed", "image", "train", "baseline")
@@ -10,6 +9,4 @@ PARAMS = ("seed", "image", "train", "baseline")
 
 def baseline(stage: Stage) -> None:
     """Labeled images in, data/models/baseline out."""
-    images = Images(stage.inputs(files.IMAGES))
-    stage.input(files.SPLIT)
-    fit(stage, "baseline", stage.settings.baseline, labeled_examples(stage, images), None)
+    fit(stage, "baseline", stage.settings.baseline, labeled_examples(stage), None)
