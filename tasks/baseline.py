@@ -1,6 +1,5 @@
 """Stage `baseline`: the supervised-only net with the last student's budget, which every student must beat."""
 
-from tasks import files
 from tasks.fit import fit, labeled_examples
 from tasks.stage import Stage
 

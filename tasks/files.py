@@ -109,6 +109,11 @@ def read_table(path: Path, columns: list[str] | None = None) -> pa.Table:
         ) from None
 
 
+def rows(path: Path) -> int:
+    """How many rows a table has."""
+    return int(pq.read_metadata(path).num_rows)
+
+
 def iter_tables(directory: Path) -> Iterator[pa.Table]:
     """The tables part-*.parquet of a directory, in order."""
     for path in parts(directory):
@@ -253,9 +258,10 @@ def replace_json(path: Path, value: Any) -> None:
 
 
 def _refuse_other_size(directory: Path, name: str, entry: dict[str, Any]) -> None:
-    size = (directory / name).stat().st_size
+    path = directory / name
+    size = path.stat().st_size if path.is_file() else 0
     if size != entry["size"]:
-        what = f"{directory / name} has {size} bytes, recorded: {entry['size']}"
+        what = f"{path} has {size} bytes, recorded: {entry['size']}"
         raise Integrity("changed_artefact", what, _again(directory))
 
 

@@ -4,6 +4,8 @@ A pool that grows changes data/images and data/split. This artefact stays the sa
 do, and with it the first teacher and the baseline: DVC does not train them again.
 """
 
+from typing import Any
+
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -22,14 +24,15 @@ def labeled(stage: Stage) -> None:
     table = files.read_table(split / "labeled.parquet")
     files.write_table(table, out / "labeled.parquet")
     files.write_json(files.read_json(split / "classes.json"), out / "classes.json")
-    missing, shards = set(table["image_id"].to_pylist()), Shards(out)
+    ids: list[Any] = table["image_id"].to_pylist()
+    missing, shards = set(ids), Shards(out)
     for path in files.parts(images):
         wanted = pc.is_in(files.read_table(path, ["image_id"])["image_id"], pa.array(sorted(missing), pa.string()))
         if pc.any(wanted).as_py():
-            chosen = files.read_table(path).filter(wanted)
-            for image_id, content in zip(chosen["image_id"].to_pylist(), chosen["bytes"].to_pylist(), strict=True):
+            chosen: dict[str, list[Any]] = files.read_table(path).filter(wanted).to_pydict()
+            for image_id, content in zip(chosen["image_id"], chosen["bytes"], strict=True):
                 shards.add(image_id, content)
-            missing.difference_update(chosen["image_id"].to_pylist())
+            missing.difference_update(chosen["image_id"])
     shards.close()
     if missing:
         what = f"{len(missing)} labeled images are not in {images}; the first is {min(missing)}"

@@ -15,8 +15,8 @@ import os
 import shutil
 import signal
 import sys
-import traceback
 import time
+import traceback
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -273,9 +273,9 @@ def _die_with_parent() -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def code_in_use() -> str:
-    """A hash of the modules that run now and can change a result, the imported ones alone."""
-    names = {n for n in sys.modules if n.startswith("tasks.") and n not in {*PLUMBING, "tasks.__main__"}}
+def code_in_use(*prefixes: str) -> str:
+    """A hash of the imported modules whose names begin like that."""
+    names = {name for name in sys.modules if name.startswith(prefixes)}
     paths = {n: Path(str(sys.modules[n].__file__)) for n in sorted(names)}
     return files.digest({n: files.sha256_file(p) for n, p in paths.items() if p.is_file()})
 

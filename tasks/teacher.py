@@ -1,6 +1,5 @@
 """Stage `teacher`: train the first teacher, r0, on the labels alone."""
 
-from tasks import files
 from tasks.fit import fit, labeled_examples
 from tasks.stage import Stage
 

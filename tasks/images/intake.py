@@ -106,13 +106,13 @@ class Rows:
 class Intake:
     """Takes checked records in, one by one, and keeps the count of everything."""
 
-    def __init__(self) -> None:
-        self._seen: set[bytes] = set()  # digests: half the memory of their hexadecimal text
+    def __init__(self, stored: set[bytes] | None = None) -> None:
+        """`stored` are the digests of images that lie in shards; those taken in are added to it."""
+        self._seen = set[bytes]() if stored is None else stored  # half the memory of their hexadecimal text
         self.total_of = Counter[str]()
         self._accepted, self._refused = Rows(ACCEPTED), Rows(QUARANTINED)
-        self._label_of: dict[str, str] = {}
         self._conflicts: dict[str, set[str]] = {}
-        self._ignored = self._many_frames = 0
+        self._ignored = self._many_frames = self._wrong_extension = 0
 
     def add(self, checked: Checked) -> bool:
         """Accept or refuse one record; True when it brings an image that was not seen before."""
@@ -127,7 +127,7 @@ class Intake:
         seen = verdict.format, verdict.mode, record.label, verdict.width, verdict.height
         self._accepted.add(image_id, record.path, record.place, record.origin, *seen)
         self._many_frames += verdict.frames > 1
-        self._note_label(image_id, record.label)
+        self._wrong_extension += wrong_extension(record.path, verdict.format)
         digest = bytes.fromhex(image_id)
         is_new = digest not in self._seen
         self._seen.add(digest)
@@ -137,13 +137,10 @@ class Intake:
         assert isinstance(verdict, Refusal), f"{record.path} passed its check without being read"
         self._refused.add(record.path, record.place, record.origin or "", verdict.reason, verdict.detail, image_id)
 
-    def _note_label(self, image_id: str, label: str | None) -> None:
-        if label is not None and (first := self._label_of.setdefault(image_id, label)) != label:
-            self._conflicts.setdefault(image_id, {first}).add(label)
-
     def tables(self) -> tuple[pa.Table, pa.Table]:
         """Accepted and quarantined records, sorted. Rows that label the same bytes differently are quarantined, all."""
         accepted, refused = self._accepted.table(), self._refused.table()
+        self._conflicts = _conflicts(accepted)
         in_conflict = pc.and_(
             pc.is_in(accepted["image_id"], pa.array(sorted(self._conflicts), pa.string())),
             pc.is_valid(accepted["label"]),
@@ -176,9 +173,18 @@ class Intake:
             "origin": counts(accepted["origin"]),
             "reasons": counts(refused["reason"]),
             "ignored": self._ignored,
-            "wrong_extension": sum(map(wrong_extension, texts(accepted["path"]), texts(accepted["format"]))),
+            "wrong_extension": self._wrong_extension,
             "many_frames": self._many_frames,
         }
+
+
+def _conflicts(accepted: pa.Table) -> dict[str, set[str]]:
+    """Images under more than one label, with these labels."""
+    labels = accepted.filter(pc.is_valid(accepted["label"])).select(["image_id", "label"])
+    rows = labels.group_by("image_id").aggregate([("label", "distinct")])
+    several: Any = pc.greater(pc.list_value_length(rows["label_distinct"]), pa.scalar(1))
+    torn: dict[str, list[Any]] = rows.filter(several).to_pydict()
+    return {i: set(names) for i, names in zip(torn["image_id"], torn["label_distinct"], strict=True)}
 
 
 def _sorted(table: pa.Table) -> pa.Table:
