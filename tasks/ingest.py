@@ -34,7 +34,8 @@ def ingest(stage: Stage, name: str) -> None:
     wanted = settings.sources[name]
     stage.watch(Path(wanted.path), settings.scan.settle_seconds)
     source = open_source(name, wanted)
-    images, catalog, quarantine = (stage.output(f(name)) for f in (files.images, files.catalog, files.quarantine))
+    catalog, quarantine = stage.output(files.catalog(name)), stage.output(files.quarantine(name))
+    images = stage.output(files.images(name), origin=False)
     shards, stored = _carry_on(stage, name, images)
     before = len(stored)
     key = files.digest([wanted.model_dump(), settings.ingest.model_dump(), code_in_use("tasks.images.")])
@@ -63,10 +64,11 @@ def ingest(stage: Stage, name: str) -> None:
 def _carry_on(stage: Stage, name: str, images: Path) -> tuple[Shards, set[bytes]]:
     """Take the shards over that an earlier run wrote of the same source, and say what is in them."""
     old, key = files.images(name), f"sources.{name}"
-    if not (old / files.MANIFEST).is_file():
+    records = [folder / files.MANIFEST for folder in (files.catalog(name), old)]
+    if not all(path.is_file() for path in records):
         return Shards(images), set()
-    record = files.read_json(old / files.MANIFEST)
-    if record["params"].get(key) != value_at(stage.settings, key):
+    made, record = map(files.read_json, records)
+    if made["params"].get(key) != value_at(stage.settings, key):
         return Shards(images), set()  # another source under the same name
     parts = sorted(part for part in record["files"] if part.startswith("part-"))
     stage.keep(images, parts)

@@ -4,7 +4,7 @@ The teacher is clean: eval mode, no dropout, no stochastic depth, no augmentatio
 probabilities are kept, so that temperature, threshold, balance and soft or hard labels change without another pass.
 
 What a teacher said of an image stays true while the pool around it changes. Predictions are therefore committed, chunk
-by chunk, to a store under .work that outlives the run: a killed run goes on there, and a pool that grew costs what is new.
+by chunk, to a store under .work that outlives the run: a killed run goes on there, a grown pool costs what is new.
 """
 
 import os
