@@ -23,6 +23,7 @@ from tasks.images.record import IGNORED, Record, Refusal
 
 CHUNK = 16  # records a thread takes at once
 TEXT, NUMBER = pa.string(), pa.int32()
+CODED = ("place", "origin", "format", "mode", "label", "reason")
 ACCEPTED = pa.schema(
     [pa.field(name, TEXT) for name in ("image_id", "path", "place", "origin", "format", "mode", "label")]
     + [pa.field(name, NUMBER) for name in ("width", "height")]
@@ -80,10 +81,13 @@ def _read(path: Path, name: str, max_pixels: int) -> bytes | Refusal:
 
 
 class Rows:
-    """A growing table. Full thousands are kept as Arrow, a fraction of what Python objects take."""
+    """A growing table. Full thousands are kept as Arrow, a fraction of what Python objects take; words that repeat are
+    numbered meanwhile."""
 
     def __init__(self, schema: pa.Schema) -> None:
-        self._schema, self._batches, self._rows = schema, list[pa.RecordBatch](), list[tuple[Any, ...]]()
+        coded = {name: pa.dictionary(pa.int32(), TEXT) for name in CODED if name in schema.names}
+        self._schema = pa.schema([pa.field(f.name, coded.get(f.name, f.type)) for f in schema])
+        self._batches, self._rows = list[pa.RecordBatch](), list[tuple[Any, ...]]()
 
     def add(self, *row: Any) -> None:
         """One row, its values in the schema's order."""
@@ -92,9 +96,11 @@ class Rows:
             self._flush()
 
     def table(self) -> pa.Table:
-        """All rows."""
+        """All rows, once: they are let go. The columns in CODED are dictionaries; `_sorted` makes them text."""
         self._flush()
-        return pa.Table.from_batches(self._batches, self._schema).combine_chunks()
+        table = pa.Table.from_batches(self._batches, self._schema)
+        self._batches = []
+        return table.unify_dictionaries()
 
     def _flush(self) -> None:
         columns = list(zip(*self._rows, strict=True)) or [() for _ in self._schema]
@@ -141,6 +147,10 @@ class Intake:
         """Accepted and quarantined records, sorted. Rows that label the same bytes differently are quarantined, all."""
         accepted, refused = self._accepted.table(), self._refused.table()
         self._conflicts = _conflicts(accepted)
+        if not self._conflicts:
+            return _sorted(accepted), _sorted(refused)
+        accepted = accepted.cast(ACCEPTED)
+        refused = refused.cast(QUARANTINED)
         in_conflict = pc.and_(
             pc.is_in(accepted["image_id"], pa.array(sorted(self._conflicts), pa.string())),
             pc.is_valid(accepted["label"]),
@@ -180,7 +190,8 @@ class Intake:
 
 def _conflicts(accepted: pa.Table) -> dict[str, set[str]]:
     """Images under more than one label, with these labels."""
-    labels = accepted.filter(pc.is_valid(accepted["label"])).select(["image_id", "label"])
+    labels = accepted.select(["image_id", "label"]).filter(pc.is_valid(accepted["label"]))
+    labels = labels.set_column(1, "label", labels["label"].cast(TEXT))
     rows = labels.group_by("image_id").aggregate([("label", "distinct")])
     several: Any = pc.greater(pc.list_value_length(rows["label_distinct"]), pa.scalar(1))
     torn: dict[str, list[Any]] = rows.filter(several).to_pydict()
@@ -188,7 +199,15 @@ def _conflicts(accepted: pa.Table) -> dict[str, set[str]]:
 
 
 def _sorted(table: pa.Table) -> pa.Table:
-    return table.sort_by([("image_id", "ascending"), ("path", "ascending")]).combine_chunks()
+    """By image and path, column by column: of a million rows only one column is in memory twice."""
+    order = pc.sort_indices(table, sort_keys=[("image_id", "ascending"), ("path", "ascending")])
+    columns: dict[str, Any] = {}
+    for field in table.schema:
+        column: Any = table[field.name].take(order)
+        table = table.drop_columns(field.name)
+        is_coded = pa.types.is_dictionary(field.type)
+        columns[field.name] = (column.cast(TEXT) if is_coded else column).combine_chunks()
+    return pa.table(columns)
 
 
 def texts(column: Any) -> list[str]:
