@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,11 @@ SCHEMA_VERSION = 1
 MANIFEST = "MANIFEST.json"
 SUMMARY = "summary.json"
 WORK = Path(".work")
+Entries = dict[str, dict[str, Any]]  # size and sha256 of each file, by its name in the artefact
 
 IMAGES = Path("data/images")  # <source>/part-NNNNN.parquet: image_id, bytes (encoded as they came)
 SPLIT = Path("data/split")  # classes.json, labeled.parquet, calib.parquet, gate.parquet, pool.parquet
+LABELED = Path("data/labeled")  # classes.json, labeled.parquet and part-NNNNN.parquet with just these images
 SEALED = Path("data/sealed")  # test.parquet, truth.parquet: read by evaluate alone
 REPORT = Path("data/report")  # report.html
 
@@ -107,6 +109,11 @@ def read_table(path: Path, columns: list[str] | None = None) -> pa.Table:
         ) from None
 
 
+def rows(path: Path) -> int:
+    """How many rows a table has."""
+    return int(pq.read_metadata(path).num_rows)
+
+
 def iter_tables(directory: Path) -> Iterator[pa.Table]:
     """The tables part-*.parquet of a directory, in order."""
     for path in parts(directory):
@@ -147,16 +154,47 @@ def manifest_hash(directory: Path) -> str:
     return sha256_file(path)
 
 
-def seal(staged: Path, record: dict[str, Any]) -> None:
-    """Flush every file of a staged directory to disk and write its commit record, last."""
-    entries = {}
+def seal(staged: Path, record: dict[str, Any], kept: Entries | None = None) -> None:
+    """Flush every file of a staged directory to disk and write its commit record, last.
+
+    `kept` are the entries of files taken over by `keep`: they are on disk and hashed already.
+    """
+    entries: Entries = {}
     for path in sorted(p for p in staged.rglob("*") if p.is_file()):
-        _fsync(path)
         name = path.relative_to(staged).as_posix()
+        if kept and name in kept:
+            entries[name] = kept[name]
+            continue
+        _fsync(path)
         entries[name] = {"size": path.stat().st_size, "sha256": sha256_file(path)}
     write_json({"schema": SCHEMA_VERSION, **record, "files": entries}, staged / MANIFEST)
     _fsync(staged / MANIFEST)
     _fsync(staged)
+
+
+def keep(directory: Path, names: Iterable[str], staged: Path) -> Entries:
+    """Take files of a published artefact over into its staged successor, and return their entries of the record.
+
+    A link where the file system has them, so that nothing is copied or read: published files are never written in
+    place. Integrity when a file has not the recorded size; its content is verified by whoever reads it next.
+    """
+    entries: Entries = read_json(directory / MANIFEST)["files"]
+    taken = {name: entries[name] for name in names}
+    for name, entry in taken.items():
+        _refuse_other_size(directory, name, entry)
+        try:
+            (staged / name).hardlink_to(directory / name)
+        except OSError:  # a file system without links
+            shutil.copyfile(directory / name, staged / name)
+            _fsync(staged / name)
+    return taken
+
+
+def recover(staged: Path, target: Path) -> None:
+    """Bring back what a kill inside `move_into_place` left beside its place."""
+    old = staged.with_name(staged.name + ".old")
+    if old.exists() and not target.exists():
+        old.rename(target)
 
 
 def move_into_place(staged: Path, target: Path) -> None:
@@ -204,13 +242,7 @@ def verify(directory: Path) -> dict[str, Any]:
             "changed_artefact", f"{directory / odd[0]} {what} the commit record of {stage}", _again(directory)
         )
     for name, entry in files.items():
-        size = (directory / name).stat().st_size
-        if size != entry["size"]:
-            raise Integrity(
-                "changed_artefact",
-                f"{directory / name} has {size} bytes, recorded by {stage}: {entry['size']}",
-                _again(directory),
-            )
+        _refuse_other_size(directory, name, entry)
         if sha256_file(directory / name) != entry["sha256"]:
             raise Integrity(
                 "changed_artefact",
@@ -218,6 +250,19 @@ def verify(directory: Path) -> dict[str, Any]:
                 _again(directory),
             )
     return record
+
+
+def replace_json(path: Path, value: Any) -> None:
+    """Publish one small JSON file."""
+    replace_file(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")
+
+
+def _refuse_other_size(directory: Path, name: str, entry: dict[str, Any]) -> None:
+    path = directory / name
+    size = path.stat().st_size if path.is_file() else 0
+    if size != entry["size"]:
+        what = f"{path} has {size} bytes, recorded: {entry['size']}"
+        raise Integrity("changed_artefact", what, _again(directory))
 
 
 def _uncommitted(directory: Path) -> Integrity:

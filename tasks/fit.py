@@ -21,10 +21,11 @@ from tasks.stage import Stage
 CURVE = ("step", "loss", "loss_labeled", "loss_pseudo", "lr")
 
 
-def labeled_examples(stage: Stage, images: Images) -> Examples:
+def labeled_examples(stage: Stage) -> Examples:
     """The labeled images of the split, one-hot."""
-    classes = files.read_json(files.SPLIT / "classes.json")
-    table = files.read_table(files.SPLIT / "labeled.parquet").to_pydict()
+    images = Images(stage.input(files.LABELED))
+    classes = files.read_json(files.LABELED / "classes.json")
+    table = files.read_table(files.LABELED / "labeled.parquet").to_pydict()
     index = torch.tensor([classes.index(name) for name in table["label"]])
     target_NC = nn.functional.one_hot(index, len(classes)).float()
     return Examples(load(stage, images, table["image_id"]), target_NC, torch.ones(len(index), dtype=torch.int64))
@@ -41,7 +42,7 @@ def fit(stage: Stage, key: str, spec: params.Net, labeled: Examples, pseudo: Exa
     Raises Held when the loss is not finite.
     """
     settings = stage.settings
-    card = _card(spec, settings.image, files.read_json(files.SPLIT / "classes.json"))
+    card = _card(spec, settings.image, files.read_json(files.LABELED / "classes.json"))
     seed = int(files.digest([settings.seed, key])[:8], 16)
     with torch.random.fork_rng():
         torch.manual_seed(seed)

@@ -1,7 +1,13 @@
-"""Stage `ingest`: what the source holds, what was refused and why."""
+"""Stage `ingest`: what the source holds, what was refused and why.
+
+A source that grew costs what is new in it: unchanged files are not read again, and images go into new shards beside the
+old ones, which stay as they are. An image that was deleted or edited leaves the catalog, not its shard.
+"""
 
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import pyarrow as pa
@@ -10,11 +16,14 @@ import pyarrow.compute as pc
 from tasks import files
 from tasks.errors import TooManyBad, UserError
 from tasks.images.decode import warnings_are_errors
+from tasks.images.index import FileIndex
 from tasks.images.intake import Intake, check_all, counts, texts
+from tasks.images.record import Record, Refusal, Source
 from tasks.images.shards import Shards
 from tasks.images.sources import open_source
+from tasks.params import value_at
 from tasks.progress import Progress
-from tasks.stage import Stage
+from tasks.stage import Stage, code_in_use
 
 PARAMS = ("sources.{key}", "ingest")
 
@@ -23,27 +32,93 @@ def ingest(stage: Stage, name: str) -> None:
     """The source `name` in, its part of data/images, data/catalog and data/quarantine out."""
     settings = stage.settings
     wanted = settings.sources[name]
-    stage.watch(Path(wanted.path))
+    stage.watch(Path(wanted.path), settings.scan.settle_seconds)
     source = open_source(name, wanted)
-    images, catalog, quarantine = (stage.output(f(name)) for f in (files.images, files.catalog, files.quarantine))
-    shards, intake = Shards(images), Intake()
-    with Progress(source.total, stage.name, "files") as progress, warnings_are_errors():
-        for checked in check_all(source.records, settings.ingest.max_pixels):
-            if intake.add(checked) and checked.image_id is not None:
-                shards.add(checked.image_id, checked.content)
-            progress.advance(1)
-    shards.close()
+    catalog, quarantine = stage.output(files.catalog(name)), stage.output(files.quarantine(name))
+    images = stage.output(files.images(name), origin=False)
+    shards, stored = _carry_on(stage, name, images)
+    before = len(stored)
+    key = files.digest([wanted.model_dump(), settings.ingest.model_dump(), code_in_use("tasks.images.")])
+    index = FileIndex(stage.home / "index.parquet", key, settings.scan.rehash)
+    intake, read = _take_in(stage, source, shards, stored, index)
     accepted, refused = intake.tables()
-    shards.drop(intake.orphans(accepted))
+    orphans = intake.orphans(accepted)
+    shards.drop(orphans)
     summary = intake.summary(accepted, refused)
     _refuse_useless(intake, accepted, refused, wanted.path, settings.ingest.max_bad_fraction)
+    growth = _growth(files.catalog(name) if before else None, accepted)
     files.write_table(accepted.drop_columns(["label", "place"]), catalog / "images.parquet")
     labels = accepted.filter(pc.is_valid(accepted["label"]))
     files.write_table(labels.select(["image_id", "path", "origin", "label"]), catalog / "labels.parquet")
     files.write_json(source.classes, catalog / "classes.json")
     files.write_table(refused.drop_columns("place"), quarantine / "quarantine.parquet")
-    stage.summary(classes=len(source.classes), **summary)
+    index.write()
+    added = sum(files.rows(path) for path in shards.written)
+    stage.summary(classes=len(source.classes), stored=before + added, **summary)
+    stage.counts(read=read, new_images=added, shards_added=len(shards.written), **growth)
     _say(stage.name, intake, summary, refused, quarantine_at=files.quarantine(name))
+    grown = ", ".join(f"{count} files {what}" for what, count in growth.items())
+    print(f"{stage.name}: {added} new images in {len(shards.written)} new shards; {grown}; {read} read")
+
+
+def _carry_on(stage: Stage, name: str, images: Path) -> tuple[Shards, set[bytes]]:
+    """Take the shards over that an earlier run wrote of the same source, and say what is in them."""
+    old, key = files.images(name), f"sources.{name}"
+    records = [folder / files.MANIFEST for folder in (files.catalog(name), old)]
+    if not all(path.is_file() for path in records):
+        return Shards(images), set()
+    made, record = map(files.read_json, records)
+    if made["params"].get(key) != value_at(stage.settings, key):
+        return Shards(images), set()  # another source under the same name
+    parts = sorted(part for part in record["files"] if part.startswith("part-"))
+    stage.keep(images, parts)
+    stored = set[bytes]()
+    for part in parts:
+        stored.update(map(bytes.fromhex, texts(files.read_table(images / part, ["image_id"])["image_id"])))
+    return Shards(images, first=int(parts[-1][5:10]) + 1 if parts else 0), stored
+
+
+def _take_in(stage: Stage, source: Source, shards: Shards, stored: set[bytes], index: FileIndex) -> tuple[Intake, int]:
+    """Every record of the source, and how many had to be read; images that are not stored yet go into new shards."""
+    intake, read, lock = Intake(stored), 0, Lock()
+    with Progress(source.total, stage.name, "files") as progress, warnings_are_errors():
+
+        def to_read() -> Iterator[Record]:
+            """The rest is known. Whoever checks may ask for records from a thread of its own."""
+            for record in source.records:
+                with lock:
+                    if known := index.find(record, stored):
+                        intake.add(known)
+                        progress.advance(1)
+                if not known:
+                    yield record
+
+        for checked in check_all(to_read(), stage.settings.ingest.max_pixels):
+            with lock:
+                index.note(checked)
+                read += not isinstance(checked.record.content, Refusal)
+                if intake.add(checked) and checked.image_id is not None:
+                    shards.add(checked.image_id, checked.content)
+                progress.advance(1)
+    shards.close()
+    return intake, read
+
+
+def _growth(catalog: Path | None, accepted: pa.Table) -> dict[str, int]:
+    """Accepted files against the catalog of the run before: new, changed, unchanged and deleted."""
+    path = catalog / "images.parquet" if catalog else None
+    if path is None or not path.is_file():
+        return {"new": accepted.num_rows, "changed": 0, "unchanged": 0, "deleted": 0}
+    old = files.read_table(path, ["path", "image_id"]).combine_chunks()
+    row = pc.index_in(accepted["path"], value_set=old["path"])
+    there = accepted.num_rows - row.null_count
+    unchanged = _true(pc.equal(old["image_id"].take(row), accepted["image_id"]))
+    deleted = old.num_rows - _true(pc.is_in(old["path"], value_set=accepted["path"]))
+    return {"new": row.null_count, "changed": there - unchanged, "unchanged": unchanged, "deleted": deleted}
+
+
+def _true(column: Any) -> int:
+    return int(pc.sum(column).as_py() or 0)
 
 
 def _refuse_useless(intake: Intake, accepted: pa.Table, refused: pa.Table, path: str, max_bad: float) -> None:

@@ -2,42 +2,72 @@
 
 The teacher is clean: eval mode, no dropout, no stochastic depth, no augmentation (Noisy Student, section 2). All
 probabilities are kept, so that temperature, threshold, balance and soft or hard labels change without another pass.
+
+What a teacher said of an image stays true while the pool around it changes. Predictions are therefore committed, chunk
+by chunk, to a store under .work that outlives the run: a killed run goes on there, a grown pool costs what is new.
 """
 
+import os
+import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from torch import nn
 
 from tasks import files
 from tasks.core.predict import predict
-from tasks.errors import UserError
+from tasks.errors import Integrity, UserError
 from tasks.images.store import Images
 from tasks.models import load_model
 from tasks.progress import Progress
-from tasks.stage import Stage
+from tasks.stage import Stage, code_in_use
 
 PARAMS = ("image", "label", "rounds.{key}.teacher")
+CODE = ("tasks.core.", "tasks.images.", "tasks.label", "tasks.models", "tasks.nets.")
 PART_ROWS = 1_000_000
+Ids = Any  # pa.ChunkedArray of text: a million of them in 64 MB, as Python strings in 120 MB
+STORE_BYTES = 10 * 2**30  # of predictions by earlier teachers of a round; the least recently used go first
 
 
 def label(stage: Stage, round_: str) -> None:
     """Pool images and a teacher in, data/probs/rK out."""
     images = Images(stage.inputs(files.IMAGES))
     stage.input(files.SPLIT)
-    net, card = load_model(stage.input(files.model(stage.settings.rounds[round_].teacher)))
+    teacher = stage.input(files.model(stage.settings.rounds[round_].teacher))
+    net, card = load_model(teacher)
     _refuse_other_form(stage, round_, card)
-    pool = files.read_table(files.SPLIT / "pool.parquet").to_pandas()
-    ids = list(pool.loc[pool["status"] == "pool", "image_id"])
-    chunks = _predict_in_chunks(stage, images, net, ids)
-    table = pa.concat_tables(files.read_table(path) for path in chunks).sort_by("image_id")
-    if table["image_id"].to_pylist() != ids:
-        raise AssertionError(f"{len(ids)} pool images, {table.num_rows} predictions")
+    pool = files.read_table(files.SPLIT / "pool.parquet", ["image_id", "status"])
+    id_N = pool.filter(pc.equal(pool["status"], pa.scalar("pool")))["image_id"]
+    store = _store(stage, teacher)
+    predicted = _predict_in_chunks(stage, images, net, id_N, store)
+    table = pa.concat_tables([_wanted(path, id_N) for path in _chunks(store)]).sort_by("image_id")
+    if not table["image_id"].equals(id_N):
+        raise AssertionError(f"{len(id_N)} pool images, {table.num_rows} predictions")
     out = stage.output(files.probs(round_))
-    for index, start in enumerate(range(0, len(ids), PART_ROWS)):
+    for index, start in enumerate(range(0, len(id_N), PART_ROWS)):
         files.write_table(table.slice(start, PART_ROWS), out / f"part-{index:05d}.parquet")
-    stage.summary(images=len(ids))
+    stage.summary(images=len(id_N))
+    stage.counts(predicted=predicted, reused=len(id_N) - predicted)
+    print(f"{stage.name}: {predicted} images predicted, {len(id_N) - predicted} predictions reused")
+
+
+def _store(stage: Stage, teacher: Path) -> Path:
+    """The folder of predictions by this teacher, in this form, by this code. It says when each was used last."""
+    settings = stage.settings
+    # Other companions in a batch may change the last bits of a prediction, so the batch counts too; chunks do not.
+    form = [settings.image.model_dump(), settings.label.batch, code_in_use(*CODE)]
+    store = stage.home / "predictions" / files.digest([files.manifest_hash(teacher), form])[:16]
+    store.mkdir(parents=True, exist_ok=True)
+    os.utime(store)
+    left = STORE_BYTES
+    for other in sorted(store.parent.iterdir(), key=lambda path: -path.stat().st_mtime_ns):
+        left -= sum(path.stat().st_size for path in other.iterdir())
+        if left < 0 and other != store:
+            shutil.rmtree(other)
+    return store
 
 
 def _refuse_other_form(stage: Stage, round_: str, card: dict[str, object]) -> None:
@@ -48,25 +78,50 @@ def _refuse_other_form(stage: Stage, round_: str, card: dict[str, object]) -> No
             raise UserError("other_teacher", what, "run `dvc repro`: the teacher is trained again")
 
 
-def _predict_in_chunks(stage: Stage, images: Images, net: nn.Module, ids: list[str]) -> list[Path]:
-    """One table of predictions per chunk; chunks that a killed run committed are not computed again."""
-    settings, folder = stage.settings, stage.resume()
-    done = {name for path in _chunks(folder) for name in files.read_table(path, ["image_id"])["image_id"].to_pylist()}
-    if done:
-        print(f"{stage.name}: {len(done)} of {len(ids)} images were labeled before the interruption", flush=True)
-    todo = [image_id for image_id in ids if image_id not in done]
-    first = len(_chunks(folder))
-    with Progress(len(ids), stage.name, "images", len(done)) as progress:
-        for index, (chunk_ids, image_NCHW) in enumerate(
-            images.batches(todo, settings.image, settings.label.chunk), start=first
-        ):
+def _predict_in_chunks(stage: Stage, images: Images, net: nn.Module, id_N: Ids, store: Path) -> int:
+    """Commit the predictions that are missing, one table a chunk, and return how many those are."""
+    settings = stage.settings
+    todo = id_N.filter(pc.invert(pc.is_in(id_N, value_set=_done(store))))
+    done = len(id_N) - len(todo)
+    note = store / "began_with.json"  # as many as there were before this work; left behind by a killed run alone
+    began = min(int(files.read_json(note)), done) if note.is_file() else done
+    files.replace_json(note, began)
+    if began < done:
+        print(f"{stage.name}: {done - began} of {len(id_N)} images were labeled before the interruption", flush=True)
+    ids: list[Any] = todo.to_pylist()
+    with Progress(len(id_N), stage.name, "images", done) as progress:
+        chunks = images.batches(ids, settings.image, settings.label.chunk) if ids else ()
+        for index, (chunk_ids, image_NCHW) in enumerate(chunks, start=_next(store)):
             prob_NC = predict(net, image_NCHW, settings.label.batch).numpy()
             _refuse_bad_rows(chunk_ids, prob_NC)
-            path = folder / f"chunk-{index:06d}.parquet"
+            path = store / f"chunk-{index:06d}.parquet"
             files.write_table(_table(chunk_ids, prob_NC), path.with_suffix(".tmp"))
             path.with_suffix(".tmp").replace(path)
             progress.advance(len(chunk_ids))
-    return _chunks(folder)
+    note.unlink()
+    return len(id_N) - began
+
+
+def _done(store: Path) -> Ids:
+    """The ids that have a prediction. A damaged chunk is thrown away: its images are predicted again."""
+    found = []
+    for path in _chunks(store):
+        try:
+            found.append(files.read_table(path)["image_id"])
+        except Integrity:
+            print(f"{path} is damaged; its images are labeled again", flush=True)
+            path.unlink()
+    return pa.chunked_array([chunk for column in found for chunk in column.chunks], pa.string())
+
+
+def _wanted(path: Path, id_N: Ids) -> pa.Table:
+    """The predictions of a chunk whose images are in the pool today."""
+    table = files.read_table(path)
+    return table.filter(pc.is_in(table["image_id"], value_set=id_N))
+
+
+def _next(store: Path) -> int:
+    return max((int(path.stem.removeprefix("chunk-")) + 1 for path in _chunks(store)), default=0)
 
 
 def _chunks(folder: Path) -> list[Path]:

@@ -47,6 +47,23 @@ class Ingest(Section):
     )
 
 
+class Scan(Section):
+    """How a source that grows is looked over; none of it can change a result."""
+
+    settle_seconds: float = Field(
+        ge=0,
+        le=3600,
+        description="Nothing is read before the youngest file is this old: a file that is still being copied in looks "
+        "damaged. Set it to 60 or so where runs are scheduled and files may arrive at any time.",
+    )
+    rehash: float = Field(
+        ge=0,
+        le=1,
+        description="Share of the unchanged files (same size, time and inode) that a run reads all the same, others "
+        "each time: finds damaged disks and edits that kept the time (exit 5).",
+    )
+
+
 class Image(Section):
     """The form in which every net sees an image."""
 
@@ -184,6 +201,7 @@ class Settings(Section):
         min_length=1, description="Where the images come from: one entry a source, by a name of your own."
     )
     ingest: Ingest = Field(description="How images are checked and taken in.")
+    scan: Scan = Field(description="How a source that grows is looked over.")
     image: Image = Field(description="The form in which every net sees an image.")
     split: Split = Field(description="How many labels go where.")
     train: Train = Field(description="The optimiser, shared by all nets.")

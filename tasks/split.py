@@ -52,14 +52,14 @@ def split(stage: Stage) -> None:
     found = _read(stage)
     roles = draw(found, stage.settings.split, stage.settings.seed)
     counts = conserve(found, roles)
-    folder, sealed = stage.output(files.SPLIT), stage.output(files.SEALED)
+    folder, sealed = stage.output(files.SPLIT, origin=False), stage.output(files.SEALED, origin=False)
     files.write_json(found.classes, folder / "classes.json")
     for name in ("labeled", "calib", "gate"):
         _write(getattr(roles, name), "label", folder / f"{name}.parquet")
     files.write_table(_pool_table(roles.status, found.source_of), folder / "pool.parquet")
     _write(roles.test, "label", sealed / "test.parquet")
     _write(roles.truth, "label", sealed / "truth.parquet")
-    files.write_table(unlabeled_table(roles.status), stage.output(files.labels("r0")) / "labels.parquet")
+    files.write_table(unlabeled_table(roles.status), stage.output(files.labels("r0"), origin=False) / "labels.parquet")
     stage.summary(**counts)
     print("split: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
     if roles.leaks:

@@ -15,8 +15,10 @@ import os
 import shutil
 import signal
 import sys
+import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
@@ -25,11 +27,32 @@ from typing import Any
 from tasks import files
 from tasks.errors import BAD_INPUT, OUR_BUG, Busy, UserError
 from tasks.params import PARAMS_FILE, Settings, load, value_at
+from tasks.watch import Look, look
 
 PR_SET_PDEATHSIG = 1
 EACH = {"ingest": "sources"}  # the section whose entries a stage is run for; `rounds` where none stands here
 INTERRUPTED = 130  # 128 + SIGINT: what a shell reports
 Snapshot = tuple[int, int, int]
+PLUMBING = {
+    "tasks.stage",
+    "tasks.files",
+    "tasks.params",
+    "tasks.nets.names",
+    "tasks.explain",
+    "tasks.yaml_file",
+    "tasks.errors",
+    "tasks.progress",
+    "tasks.watch",
+}
+
+
+@dataclass(slots=True)
+class _Output:
+    """An artefact to be: its place, whether its record says what it came from, and the files it takes over."""
+
+    target: Path
+    origin: bool
+    kept: files.Entries = field(default_factory=dict)
 
 
 class Stage:
@@ -43,8 +66,10 @@ class Stage:
         self._used = {key: value_at(settings, key) for key in params}
         self._inputs: dict[str, str] = {}
         self._snapshots = dict(code or {})
-        self._outputs: list[Path] = []
+        self._looks: dict[Path, Look] = {}
+        self._outputs: list[_Output] = []
         self._summary: dict[str, Any] = {}
+        self._counts: dict[str, Any] = {}
 
     @property
     def home(self) -> Path:
@@ -77,11 +102,18 @@ class Stage:
             self.input(path)
         return folder
 
-    def watch(self, path: Path) -> Path:
-        """Watch a source that is not ours: a file, or a folder with all that is added, changed or removed in it."""
-        watched = [path, *path.rglob("*")] if path.is_dir() else [path]
-        self._snapshots |= {p: _stat(p) for p in watched}
-        return path
+    def watch(self, path: Path, settle_seconds: float = 0) -> None:
+        """Watch a source that is not ours: a file, or a folder with all that is added, changed or removed in it.
+
+        Nothing is read before its youngest file is `settle_seconds` old: what is still being copied in would be taken
+        for damaged. A time in the future waits no longer than that either. Busy when something changed meanwhile.
+        """
+        self._looks[path] = look(path)
+        wait = min(settle_seconds, self._looks[path].youngest_ns / 1e9 + settle_seconds - time.time())
+        if wait > 0:
+            print(f"{self.name}: {path} changed just now; waiting {wait:.0f} s for it to settle", flush=True)
+            time.sleep(wait)
+            self._refuse_if_sources_changed()
 
     def resume(self) -> Path:
         """A folder for chunks and checkpoints; a killed run finds it again while inputs, settings and code stay."""
@@ -95,36 +127,59 @@ class Stage:
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
-    def output(self, target: Path) -> Path:
-        """An empty folder to write the artefact `target` in; it appears under its name when the stage is done."""
+    def output(self, target: Path, origin: bool = True) -> Path:
+        """An empty folder to write the artefact `target` in; it appears under its name when the stage is done.
+
+        Without `origin` its record names no inputs and settings: then an artefact that comes out the same is the same,
+        byte for byte, whatever else changed, and what follows from it need not run again.
+        """
         staged = self._staged(len(self._outputs))
+        files.recover(staged, target)
         shutil.rmtree(staged, ignore_errors=True)
         staged.mkdir(parents=True)
-        self._outputs.append(target)
+        self._outputs.append(_Output(target, origin))
         return staged
+
+    def keep(self, staged: Path, names: Iterable[str]) -> None:
+        """Take files of the artefact that `staged` is going to replace over as they are."""
+        output = next(o for i, o in enumerate(self._outputs) if self._staged(i) == staged)
+        output.kept |= files.keep(output.target, names, staged)
 
     def summary(self, **values: Any) -> None:
         """Numbers to stand in the first artefact's summary.json and in `dvc metrics`."""
         self._summary |= values
 
+    def counts(self, **values: Any) -> None:
+        """Numbers for `dvc metrics` alone: what this run had to do, which depends on what an earlier one left."""
+        self._counts |= values
+
     def publish(self) -> None:
         """Seal all outputs, check that no input changed, and move them into place."""
-        record = {"stage": self.name, "version": version("understudy"), "params": self._used, "inputs": self._inputs}
+        record = {"stage": self.name, "version": version("understudy")}
+        origin = {"params": self._used, "inputs": self._inputs}
         staged = [self._staged(i) for i in range(len(self._outputs))]
         files.write_json(self._summary, staged[0] / files.SUMMARY)
-        for folder in staged:
-            files.seal(folder, record)
+        for folder, output in zip(staged, self._outputs, strict=True):
+            files.seal(folder, record | (origin if output.origin else {"params": {}, "inputs": {}}), output.kept)
         self._refuse_if_inputs_changed()
-        for folder, target in zip(staged, self._outputs, strict=True):
-            files.move_into_place(folder, target)
-        files.replace_file(files.metrics(self.name), (self._outputs[0] / files.SUMMARY).read_text(encoding="utf-8"))
+        for folder, output in zip(staged, self._outputs, strict=True):
+            files.move_into_place(folder, output.target)
+        files.replace_json(files.metrics(self.name), self._summary | self._counts)
         for leftover in ("out", "resume"):
             shutil.rmtree(self.home / leftover, ignore_errors=True)
 
     def _staged(self, index: int) -> Path:
         return self.home / "out" / str(index)
 
+    def _refuse_if_sources_changed(self) -> None:
+        for path, before in self._looks.items():
+            now = look(path).folders
+            if changed := sorted(f for f in now.keys() | before.folders.keys() if now.get(f) != before.folders.get(f)):
+                what = f"{changed[0]!r} changed while {self.name} ran; nothing was published"
+                raise Busy("input_changed", what, "wait until everything is copied in, then run the same command again")
+
     def _refuse_if_inputs_changed(self) -> None:
+        self._refuse_if_sources_changed()
         loaded = {getattr(m, "__file__", None) for m in list(sys.modules.values())}
         for path, before in self._snapshots.items():
             if path.suffix == ".py" and str(path) not in loaded:
@@ -218,6 +273,13 @@ def _die_with_parent() -> None:
     """Under DVC, end with it: an orphan would go on writing what the next `dvc repro` writes too."""
     if "DVC_STAGE" in os.environ and sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def code_in_use(*prefixes: str) -> str:
+    """A hash of the imported modules whose names begin like that."""
+    names = {name for name in sys.modules if name.startswith(prefixes)}
+    paths = {n: Path(str(sys.modules[n].__file__)) for n in sorted(names)}
+    return files.digest({n: files.sha256_file(p) for n, p in paths.items() if p.is_file()})
 
 
 def _code() -> list[Path]:

@@ -18,7 +18,6 @@ def student(stage: Stage, round_: str) -> None:
     """Labeled images and the round's label table in, data/models/rK out."""
     entry = stage.settings.rounds[round_]
     images = Images(stage.inputs(files.IMAGES))
-    stage.input(files.SPLIT)
     stage.input(files.labels(round_))
     teacher_card = files.read_json(stage.input(files.model(entry.teacher)) / "card.json")
     spec = entry.student
@@ -27,12 +26,12 @@ def student(stage: Stage, round_: str) -> None:
         what = f"rounds.{round_}.student: {spec.net} x{spec.width} has {size:,} parameters, fewer than its teacher "
         what += f"{entry.teacher} ({teacher_card['net']} x{teacher_card['width']}, {teacher_card['parameters']:,})"
         raise UserError("student_too_small", what, f"raise rounds.{round_}.student.width or choose a larger net")
-    fit(stage, round_, spec, labeled_examples(stage, images), pseudo_examples(stage, images, round_))
+    fit(stage, round_, spec, labeled_examples(stage), pseudo_examples(stage, images, round_))
 
 
 def pseudo_examples(stage: Stage, images: Images, round_: str) -> Examples:
     """The pool images a round learns from: those with copies in its label table."""
-    classes = files.read_json(files.SPLIT / "classes.json")
+    classes = files.read_json(files.LABELED / "classes.json")
     rows = files.read_table(files.labels(round_) / "labels.parquet").to_pandas()
     rows = rows[rows["copies"] > 0]
     hard = one_hot(torch.tensor([classes.index(name) for name in rows["label"]]), len(classes)).float()

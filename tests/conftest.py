@@ -78,6 +78,7 @@ class Project:
 
 
 def _tiny(settings: dict[str, Any]) -> None:
+    settings["scan"].update(settle_seconds=0)
     settings["image"]["size"] = 8
     settings["train"].update(warmup=2, checkpoint_every=4, batch=20)
     settings["label"].update(batch=64, chunk=128)

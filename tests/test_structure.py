@@ -8,21 +8,12 @@ import networkx as nx
 import pytest
 import yaml
 
+from tasks import stage
 from tasks.__main__ import STAGES
 from tests.conftest import ROOT
 
 SOURCES = sorted([*(ROOT / "tasks").rglob("*.py"), *(ROOT / "flows").rglob("*.py")])
-PLUMBING = {
-    "tasks.stage",
-    "tasks.files",
-    "tasks.params",
-    "tasks.nets.names",
-    "tasks.explain",
-    "tasks.yaml_file",
-    "tasks.errors",
-    "tasks.progress",
-    "tasks",
-}
+PLUMBING = {*stage.PLUMBING, "tasks"}
 DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 
 
@@ -99,16 +90,16 @@ def test_no_cellar() -> None:
 @pytest.mark.parametrize("name", STAGES)
 def test_dvc_yaml_lists_what_a_stage_uses(name: str) -> None:
     """cmd, params and code dependencies of a stage are those of its module."""
-    stage = DVC[name].get("do", DVC[name])
+    entry = DVC[name].get("do", DVC[name])
     each = " ${key}" if "do" in DVC[name] else ""
-    assert stage["cmd"] == f"exec python -m tasks {name}{each}", (
+    assert entry["cmd"] == f"exec python -m tasks {name}{each}", (
         "without exec a shell may stand between DVC and the stage"
     )
     module = importlib.import_module(f"tasks.{name}")
-    assert [p.replace("${key}", "{key}") for p in stage["params"]] == list(module.PARAMS)
+    assert [p.replace("${key}", "{key}") for p in entry["params"]] == list(module.PARAMS)
     used = {f"tasks.{name}", *nx.descendants(GRAPH, f"tasks.{name}")} - PLUMBING
     expected = {f"{m.replace('.', '/')}.py" for m in used if not (ROOT / m.replace(".", "/")).is_dir()}
-    listed = {dep for dep in stage["deps"] if dep.endswith(".py")}
+    listed = {dep for dep in entry["deps"] if dep.endswith(".py")}
     assert listed | {"tasks/images/digits.py"} == expected | {"tasks/images/digits.py"}
 
 

@@ -23,6 +23,7 @@ from tasks.images.record import IGNORED, Record, Refusal
 
 CHUNK = 16  # records a thread takes at once
 TEXT, NUMBER = pa.string(), pa.int32()
+CODED = ("place", "origin", "format", "mode", "label", "reason")
 ACCEPTED = pa.schema(
     [pa.field(name, TEXT) for name in ("image_id", "path", "place", "origin", "format", "mode", "label")]
     + [pa.field(name, NUMBER) for name in ("width", "height")]
@@ -80,10 +81,13 @@ def _read(path: Path, name: str, max_pixels: int) -> bytes | Refusal:
 
 
 class Rows:
-    """A growing table. Full thousands are kept as Arrow, a fraction of what Python objects take."""
+    """A growing table. Full thousands are kept as Arrow, a fraction of what Python objects take; words that repeat are
+    numbered meanwhile."""
 
     def __init__(self, schema: pa.Schema) -> None:
-        self._schema, self._batches, self._rows = schema, list[pa.RecordBatch](), list[tuple[Any, ...]]()
+        coded = {name: pa.dictionary(pa.int32(), TEXT) for name in CODED if name in schema.names}
+        self._schema = pa.schema([pa.field(f.name, coded.get(f.name, f.type)) for f in schema])
+        self._batches, self._rows = list[pa.RecordBatch](), list[tuple[Any, ...]]()
 
     def add(self, *row: Any) -> None:
         """One row, its values in the schema's order."""
@@ -92,9 +96,11 @@ class Rows:
             self._flush()
 
     def table(self) -> pa.Table:
-        """All rows."""
+        """All rows, once: they are let go. The columns in CODED are dictionaries; `_sorted` makes them text."""
         self._flush()
-        return pa.Table.from_batches(self._batches, self._schema).combine_chunks()
+        table = pa.Table.from_batches(self._batches, self._schema)
+        self._batches = []
+        return table.unify_dictionaries()
 
     def _flush(self) -> None:
         columns = list(zip(*self._rows, strict=True)) or [() for _ in self._schema]
@@ -106,13 +112,13 @@ class Rows:
 class Intake:
     """Takes checked records in, one by one, and keeps the count of everything."""
 
-    def __init__(self) -> None:
-        self._seen: set[bytes] = set()  # digests: half the memory of their hexadecimal text
+    def __init__(self, stored: set[bytes] | None = None) -> None:
+        """`stored` are the digests of images that lie in shards; those taken in are added to it."""
+        self._seen = set[bytes]() if stored is None else stored  # half the memory of their hexadecimal text
         self.total_of = Counter[str]()
         self._accepted, self._refused = Rows(ACCEPTED), Rows(QUARANTINED)
-        self._label_of: dict[str, str] = {}
         self._conflicts: dict[str, set[str]] = {}
-        self._ignored = self._many_frames = 0
+        self._ignored = self._many_frames = self._wrong_extension = 0
 
     def add(self, checked: Checked) -> bool:
         """Accept or refuse one record; True when it brings an image that was not seen before."""
@@ -127,7 +133,7 @@ class Intake:
         seen = verdict.format, verdict.mode, record.label, verdict.width, verdict.height
         self._accepted.add(image_id, record.path, record.place, record.origin, *seen)
         self._many_frames += verdict.frames > 1
-        self._note_label(image_id, record.label)
+        self._wrong_extension += wrong_extension(record.path, verdict.format)
         digest = bytes.fromhex(image_id)
         is_new = digest not in self._seen
         self._seen.add(digest)
@@ -137,13 +143,14 @@ class Intake:
         assert isinstance(verdict, Refusal), f"{record.path} passed its check without being read"
         self._refused.add(record.path, record.place, record.origin or "", verdict.reason, verdict.detail, image_id)
 
-    def _note_label(self, image_id: str, label: str | None) -> None:
-        if label is not None and (first := self._label_of.setdefault(image_id, label)) != label:
-            self._conflicts.setdefault(image_id, {first}).add(label)
-
     def tables(self) -> tuple[pa.Table, pa.Table]:
         """Accepted and quarantined records, sorted. Rows that label the same bytes differently are quarantined, all."""
         accepted, refused = self._accepted.table(), self._refused.table()
+        self._conflicts = _conflicts(accepted)
+        if not self._conflicts:
+            return _sorted(accepted), _sorted(refused)
+        accepted = accepted.cast(ACCEPTED)
+        refused = refused.cast(QUARANTINED)
         in_conflict = pc.and_(
             pc.is_in(accepted["image_id"], pa.array(sorted(self._conflicts), pa.string())),
             pc.is_valid(accepted["label"]),
@@ -176,13 +183,31 @@ class Intake:
             "origin": counts(accepted["origin"]),
             "reasons": counts(refused["reason"]),
             "ignored": self._ignored,
-            "wrong_extension": sum(map(wrong_extension, texts(accepted["path"]), texts(accepted["format"]))),
+            "wrong_extension": self._wrong_extension,
             "many_frames": self._many_frames,
         }
 
 
+def _conflicts(accepted: pa.Table) -> dict[str, set[str]]:
+    """Images under more than one label, with these labels."""
+    labels = accepted.select(["image_id", "label"]).filter(pc.is_valid(accepted["label"]))
+    labels = labels.set_column(1, "label", labels["label"].cast(TEXT))
+    rows = labels.group_by("image_id").aggregate([("label", "distinct")])
+    several: Any = pc.greater(pc.list_value_length(rows["label_distinct"]), pa.scalar(1))
+    torn: dict[str, list[Any]] = rows.filter(several).to_pydict()
+    return {i: set(names) for i, names in zip(torn["image_id"], torn["label_distinct"], strict=True)}
+
+
 def _sorted(table: pa.Table) -> pa.Table:
-    return table.sort_by([("image_id", "ascending"), ("path", "ascending")]).combine_chunks()
+    """By image and path, column by column: of a million rows only one column is in memory twice."""
+    order = pc.sort_indices(table, sort_keys=[("image_id", "ascending"), ("path", "ascending")])
+    columns: dict[str, Any] = {}
+    for field in table.schema:
+        column: Any = table[field.name].take(order)
+        table = table.drop_columns(field.name)
+        is_coded = pa.types.is_dictionary(field.type)
+        columns[field.name] = (column.cast(TEXT) if is_coded else column).combine_chunks()
+    return pa.table(columns)
 
 
 def texts(column: Any) -> list[str]:

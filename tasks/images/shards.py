@@ -11,12 +11,16 @@ PART_BYTES, PART_ROWS = 64 * 2**20, 20_000
 
 
 class Shards:
-    """Collects images and writes part-NNNNN.parquet, each at most 64 MiB (or one image) and 20,000 rows."""
+    """Collects images and writes part-NNNNN.parquet, each at most 64 MiB (or one image) and 20,000 rows.
 
-    def __init__(self, folder: Path) -> None:
+    Only parts from number `first` on are written or changed: earlier ones lie there for good.
+    """
+
+    def __init__(self, folder: Path, first: int = 0) -> None:
         self._folder = folder
         self._rows: dict[str, bytes] = {}
-        self._size = self._parts = 0
+        self._size, self._parts = 0, first
+        self.written: list[Path] = []
 
     def add(self, image_id: str, content: bytes) -> None:
         """One image that was not added before."""
@@ -32,16 +36,20 @@ class Shards:
         ids = sorted(self._rows)
         contents = pa.array([self._rows[i] for i in ids], pa.binary())
         table = pa.table({"image_id": pa.array(ids, pa.string()), "bytes": contents})
-        files.write_table(table, self._folder / f"part-{self._parts:05d}.parquet")
+        self.written.append(self._folder / f"part-{self._parts:05d}.parquet")
+        files.write_table(table, self.written[-1])
         self._rows, self._size, self._parts = {}, 0, self._parts + 1
 
     def drop(self, ids: set[str]) -> None:
-        """Take images out again: the ones nobody refers to after the last record was seen."""
+        """Take images out again that were added: the ones nobody refers to after the last record was seen."""
         if not ids:
             return
         wanted = pa.array(sorted(ids), pa.string())
-        for path in sorted(self._folder.glob("part-*.parquet")):
+        for path in list(self.written):
             table = files.read_table(path)
             kept = table.filter(pc.invert(pc.is_in(table["image_id"], wanted)))
-            if kept.num_rows < table.num_rows:
+            if kept.num_rows == 0:
+                path.unlink()
+                self.written.remove(path)
+            elif kept.num_rows < table.num_rows:
                 files.write_table(kept, path)

@@ -42,6 +42,7 @@ class Workspace:
         settings = yaml.safe_load((ROOT / "params.yaml").read_text())
         defaults = {
             "ingest": {"max_bad_fraction": 1.0},
+            "scan": {"settle_seconds": 0, "rehash": 0.0},
             "split": {"labels": None, "test": 0},
         }
         own = {"kind": "folder", "path": "source", **sections.pop("source", {})}
