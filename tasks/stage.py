@@ -117,7 +117,8 @@ class Stage:
 
     def resume(self) -> Path:
         """A folder for chunks and checkpoints; a killed run finds it again while inputs, settings and code stay."""
-        code = {path.name: files.sha256_file(path) for path in _code()}
+        here = Path(__file__).resolve().parent
+        code = {path.relative_to(here).as_posix(): files.sha256_file(path) for path in _code()}
         key = files.digest({"inputs": self._inputs, "params": self._used, "code": code})[:16]
         folder = self.home / "resume" / key
         for other in (self.home / "resume").glob("*"):
