@@ -26,6 +26,8 @@ WORK = Path(".work")
 IMAGES = Path("data/images")  # <source>/part-NNNNN.parquet: image_id, bytes (encoded as they came)
 SPLIT = Path("data/split")  # classes.json, labeled.parquet, calib.parquet, gate.parquet, pool.parquet
 SEALED = Path("data/sealed")  # test.parquet, truth.parquet: read by evaluate alone
+RELEASES = Path("data/decisions/release.csv")  # refused files that people take in (tasks/images/release.py)
+CONFLICTS = Path("data/decisions/conflicts.csv")  # classes of images that carry two (tasks/resolutions.py)
 REPORT = Path("data/report")  # report.html
 
 LABEL_TABLE = pa.schema(
@@ -53,7 +55,7 @@ def catalog(source: str) -> Path:
 
 
 def quarantine(source: str) -> Path:
-    """quarantine.parquet: what was refused of a source, and why."""
+    """quarantine.parquet, past.parquet, run.json: what is and was refused of a source, why, and since which run."""
     return Path("data/quarantine") / source
 
 

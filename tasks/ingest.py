@@ -7,12 +7,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks import files
+from tasks import files, resolutions
 from tasks.errors import TooManyBad, UserError
+from tasks.images import quarantine, release
 from tasks.images.decode import warnings_are_errors
 from tasks.images.intake import Intake, check_all, counts, texts
 from tasks.images.shards import Shards
-from tasks.images.sources import open_source
+from tasks.images.sources import open_source, prepare
 from tasks.progress import Progress
 from tasks.stage import Stage
 
@@ -23,12 +24,14 @@ def ingest(stage: Stage, name: str) -> None:
     """The source `name` in, its part of data/images, data/catalog and data/quarantine out."""
     settings = stage.settings
     wanted = settings.sources[name]
+    prepare(wanted)
     stage.watch(Path(wanted.path))
     source = open_source(name, wanted)
-    images, catalog, quarantine = (stage.output(f(name)) for f in (files.images, files.catalog, files.quarantine))
-    shards, intake = Shards(images), Intake()
+    releases, resolved = _decided(stage, name, source.classes)
+    images, catalog, refused_at = (stage.output(f(name)) for f in (files.images, files.catalog, files.quarantine))
+    shards, intake = Shards(images), Intake(resolved)
     with Progress(source.total, stage.name, "files") as progress, warnings_are_errors():
-        for checked in check_all(source.records, settings.ingest.max_pixels):
+        for checked in check_all(release.apply(source.records, releases), settings.ingest.max_pixels):
             if intake.add(checked) and checked.image_id is not None:
                 shards.add(checked.image_id, checked.content)
             progress.advance(1)
@@ -36,18 +39,27 @@ def ingest(stage: Stage, name: str) -> None:
     accepted, refused = intake.tables()
     shards.drop(intake.orphans(accepted))
     summary = intake.summary(accepted, refused)
-    _refuse_useless(intake, accepted, refused, wanted.path, settings.ingest.max_bad_fraction)
+    _refuse_useless(intake, refused, wanted.path, settings.ingest.max_bad_fraction)
     files.write_table(accepted.drop_columns(["label", "place"]), catalog / "images.parquet")
     labels = accepted.filter(pc.is_valid(accepted["label"]))
     files.write_table(labels.select(["image_id", "path", "origin", "label"]), catalog / "labels.parquet")
     files.write_json(source.classes, catalog / "classes.json")
-    files.write_table(refused.drop_columns("place"), quarantine / "quarantine.parquet")
-    stage.summary(classes=len(source.classes), **summary)
-    _say(stage.name, intake, summary, refused, quarantine_at=files.quarantine(name))
+    run = quarantine.write(refused_at, accepted, refused, intake.total_of, before_at=files.quarantine(name))
+    stage.summary(classes=len(source.classes), run=run, **summary)
+    _say(stage.name, intake, summary, refused, name)
 
 
-def _refuse_useless(intake: Intake, accepted: pa.Table, refused: pa.Table, path: str, max_bad: float) -> None:
-    """Stop where going on makes no sense: nothing there, too much of it bad, or no labeled image left."""
+def _decided(stage: Stage, name: str, classes: list[str]) -> tuple[dict[str, release.Release], dict[str, str]]:
+    """What people said: refused files of this source to take in, and the classes of images that carry two."""
+    for path in (files.RELEASES, files.CONFLICTS):
+        if path.exists():
+            stage.input(path)
+    known = {i: label for i, label in resolutions.read(files.CONFLICTS).items() if label in classes}
+    return release.read(files.RELEASES, name, classes), known
+
+
+def _refuse_useless(intake: Intake, refused: pa.Table, path: str, max_bad: float) -> None:
+    """Stop where going on makes no sense: nothing there, or too much of it bad. Labels may come from another source."""
     total = intake.total_of.total()
     if total == 0:
         raise UserError("empty_source", f"source {path} holds no files", "put images there or edit its path")
@@ -59,9 +71,6 @@ def _refuse_useless(intake: Intake, accepted: pa.Table, refused: pa.Table, path:
             "\n".join([share, *_bad_lines(intake, refused), "  for example:", *_examples(refused)]),
             f"mend or remove these files, or raise ingest.max_bad_fraction in params.yaml (now {max_bad})",
         )
-    if "labeled" not in counts(accepted["origin"]):
-        what = f"source {path} brings no usable labeled image ({accepted.num_rows} accepted, all unlabeled)"
-        raise UserError("no_labels", what, "label a few images of each class; see `Sources` in the README")
 
 
 def _bad_lines(intake: Intake, refused: pa.Table) -> list[str]:
@@ -85,10 +94,10 @@ def _examples(refused: pa.Table) -> list[str]:
     return [f"    {row['path']!r}: {row['reason']}, {row['detail']}" for row in rows[:5]]
 
 
-def _say(stage: str, intake: Intake, summary: dict[str, Any], refused: pa.Table, quarantine_at: Path) -> None:
+def _say(stage: str, intake: Intake, summary: dict[str, Any], refused: pa.Table, name: str) -> None:
     print(
         f"{stage}: {summary['files_in']} files, {summary['accepted']} accepted ({summary['images']} different images)"
     )
     if refused.num_rows:
-        print(f"{stage}: {refused.num_rows} quarantined, see {quarantine_at}/quarantine.parquet")
+        print(f"{stage}: {refused.num_rows} quarantined, see `understudy quarantine --source {name}`")
         print("\n".join(_bad_lines(intake, refused)))

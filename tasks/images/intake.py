@@ -7,7 +7,7 @@ image. Every record ends up in one of two tables, and the counts add up.
 import hashlib
 import os
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -61,6 +61,8 @@ def check_record(record: Record, max_pixels: int) -> Checked:
     if isinstance(content, Refusal):
         return Checked(record, None, b"", content)
     verdict = check(content, record.path, max_pixels)
+    if isinstance(verdict, Refusal) and verdict.sound is not None and verdict.reason == record.released:
+        verdict = verdict.sound
     image_id = hashlib.sha256(content).hexdigest()
     return Checked(record, image_id, b"" if isinstance(verdict, Refusal) else content, verdict)
 
@@ -106,7 +108,9 @@ class Rows:
 class Intake:
     """Takes checked records in, one by one, and keeps the count of everything."""
 
-    def __init__(self) -> None:
+    def __init__(self, resolved: Mapping[str, str] | None = None) -> None:
+        """`resolved`: the classes of images that people decided on (tasks/resolutions.py)."""
+        self._resolved = resolved or {}
         self._seen: set[bytes] = set()  # digests: half the memory of their hexadecimal text
         self.total_of = Counter[str]()
         self._accepted, self._refused = Rows(ACCEPTED), Rows(QUARANTINED)
@@ -124,10 +128,11 @@ class Intake:
         if isinstance(verdict, Refusal) or image_id is None:
             self._refuse(record, verdict, image_id)
             return False
-        seen = verdict.format, verdict.mode, record.label, verdict.width, verdict.height
+        label = record.label and self._resolved.get(image_id, record.label)
+        seen = verdict.format, verdict.mode, label, verdict.width, verdict.height
         self._accepted.add(image_id, record.path, record.place, record.origin, *seen)
         self._many_frames += verdict.frames > 1
-        self._note_label(image_id, record.label)
+        self._note_label(image_id, label)
         digest = bytes.fromhex(image_id)
         is_new = digest not in self._seen
         self._seen.add(digest)
