@@ -81,13 +81,39 @@ def review(
 
 @app.command()
 def check() -> None:
-    """Check params.yaml."""
+    """Check params.yaml, and that every source is where it says."""
 
     def action() -> None:
+        from tasks.images.sources import refuse_missing
         from tasks.params import PARAMS_FILE, load
 
-        load()
+        refuse_missing(load().sources)
         print(f"{PARAMS_FILE} is fine")
+
+    _leave(action)
+
+
+@app.command()
+def quarantine(
+    source: Annotated[str | None, typer.Option(help="Only this source.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Only what was refused for this reason.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Most folders to show of a source.")] = 20,
+    release: Annotated[
+        str | None, typer.Option(help="Take in this file, or all in this folder: the path as it is shown.")
+    ] = None,
+    label: Annotated[str | None, typer.Option(help="With --release: the class it is.")] = None,
+    who: Annotated[str | None, typer.Option(help="Name for the ledger; else git's user.name.")] = None,
+) -> None:
+    """List what was refused by folder and reason, worst first; with --release take items in all the same."""
+
+    def action() -> None:
+        from flows import quarantine as held
+        from tasks.params import load
+
+        if release is not None:
+            print(held.let_go(load(), source, release, label, who or _git_user()))
+        else:
+            print("\n".join(held.lines(load(), source, reason, limit)))
 
     _leave(action)
 
