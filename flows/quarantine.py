@@ -85,7 +85,8 @@ def _refuse(source: str, rows: Iterable[Row], label: str | None) -> None:
 
 
 def _lies_in(row: Row, path: str) -> bool:
-    return row["path"] == path or row["place"] == path or row["path"].startswith(path.rstrip("/") + "/")
+    name = str(row["path"])
+    return path in {name, row["place"]} or name.startswith(path.rstrip("/") + "/")
 
 
 def _read(settings: params.Settings, source: str | None) -> dict[str, Quarantine]:

@@ -17,9 +17,11 @@ from tasks import files
 from tasks.errors import Integrity
 
 TABLE, PAST, RUN = "quarantine.parquet", "past.parquet", "run.json"
-TEXT, NUMBER = pa.string(), pa.int32()
+TEXT: pa.DataType = pa.string()
+NUMBER: pa.DataType = pa.int32()
 COLUMNS = ("path", "place", "origin", "reason", "detail", "image_id")
-SCHEMA = pa.schema([*((name, TEXT) for name in COLUMNS), ("first_run", NUMBER), ("last_run", NUMBER)])
+FIELDS: list[tuple[str, pa.DataType]] = [(name, TEXT) for name in COLUMNS]
+SCHEMA = pa.schema([*FIELDS, ("first_run", NUMBER), ("last_run", NUMBER)])
 Row = dict[str, Any]
 
 
