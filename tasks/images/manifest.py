@@ -26,6 +26,7 @@ NAMES: dict[str, Origin] = {
     "test": "test",
 }
 URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://|file:", re.IGNORECASE)
+PLAIN = re.compile(r"(?:\w[\w .()-]*/)*\w[\w .()-]*")  # surely a path below the folder: the rest is looked at closely
 SHARD = re.compile(r"-\d{5}-of-\d{5}$")
 SHOWN = 20  # mistakes named at once
 
@@ -148,11 +149,19 @@ def _mistakes(manifest: Manifest, classes: list[str], twins: Twins) -> Iterator[
 
 def _is_unicode(text: str) -> bool:
     """JSON can spell half of a pair of surrogates, which is no character and cannot be written."""
-    return not any("\ud800" <= character <= "\udfff" for character in text)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _bad_path(path: str) -> str | None:
     """Why a path is not one of a file under the manifest's folder."""
+    return None if PLAIN.fullmatch(path) else _look_closely(path)
+
+
+def _look_closely(path: str) -> str | None:
     windows = PureWindowsPath(path)
     if not path or "\0" in path:
         return "is empty or holds a NUL"
