@@ -94,6 +94,31 @@ def check() -> None:
 
 
 @app.command()
+def quarantine(
+    source: Annotated[str | None, typer.Option(help="Only this source.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Only what was refused for this reason.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Most folders to show of a source.")] = 20,
+    release: Annotated[
+        str | None, typer.Option(help="Take in this file, or all in this folder: the path as it is shown.")
+    ] = None,
+    label: Annotated[str | None, typer.Option(help="With --release: the class it is.")] = None,
+    who: Annotated[str | None, typer.Option(help="Name for the ledger; else git's user.name.")] = None,
+) -> None:
+    """List what was refused by folder and reason, worst first; with --release take items in all the same."""
+
+    def action() -> None:
+        from flows import quarantine as held
+        from tasks.params import load
+
+        if release is not None:
+            print(held.let_go(load(), source, release, label, who or _git_user()))
+        else:
+            print("\n".join(held.lines(load(), source, reason, limit)))
+
+    _leave(action)
+
+
+@app.command()
 def use(
     settings: Annotated[Path, typer.Argument(help="A settings file, for example settings/cifar10.yaml.")],
     source: Annotated[str | None, typer.Option(help="Where the images are: the path of its first source.")] = None,

@@ -6,25 +6,22 @@ from pathlib import Path
 
 from tasks import decisions, files
 from tasks.errors import UserError
-from tasks.params import Settings, Source
+from tasks.images.sources import refuse_missing
+from tasks.params import Settings
 
 
 def refuse_unready(settings: Settings) -> None:
     """UserError when a source or a round's ledger is missing, or DVC cannot take in a file's name."""
+    refuse_missing(settings.sources)
     for name, source in settings.sources.items():
         if source.kind != "digits":
-            _refuse_source(name, source)
+            _refuse_bad_names(name, Path(source.path))
     for round_ in settings.rounds:
         if (ledger := files.decisions(round_)).parent.is_dir():
             decisions.read(ledger)
 
 
-def _refuse_source(name: str, source: Source) -> None:
-    path = Path(source.path)
-    if not path.exists():
-        what = f"sources.{name}.path: {source.path} does not exist (its kind is {source.kind})"
-        fix = f"edit sources.{name}.path in params.yaml; a relative path starts at the project"
-        raise UserError("no_source", what, fix)
+def _refuse_bad_names(name: str, path: Path) -> None:
     if bad := next(_not_utf8(path), None):
         shown = os.fsencode(bad).decode("utf-8", "backslashreplace")
         what = f"sources.{name}: the name of {shown} is not UTF-8, and DVC cannot take it in"

@@ -4,15 +4,16 @@ import json
 import re
 from pathlib import Path
 
-from tasks import decisions, files
+from tasks import decisions, files, resolutions
 from tasks.errors import UserError
+from tasks.images import release
 from tasks.params import PARAMS_FILE, load
 
 SOURCE_PATH = re.compile(r"^(sources:\n(?:  .*\n)*?    path:).*$", flags=re.MULTILINE)  # of the first one
 
 
 def use(settings: Path, source: str | None) -> None:
-    """Check `settings`, let its first source lie at `source` if given, write params.yaml, give each round a ledger.
+    """Check `settings`, let its first source lie at `source` if given, write params.yaml, give each ledger its header.
 
     Raises UserError, with params.yaml as it was, when the file is missing or wrong.
     """
@@ -33,3 +34,6 @@ def use(settings: Path, source: str | None) -> None:
         ledger = files.decisions(round_)
         if not ledger.exists():
             files.replace_file(ledger, ",".join(decisions.HEADER) + "\n")
+    for ledger, header in ((files.RELEASES, release.HEADER), (files.CONFLICTS, resolutions.HEADER)):
+        if not ledger.exists():
+            files.replace_file(ledger, ",".join(header) + "\n")

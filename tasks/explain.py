@@ -18,65 +18,93 @@ def explain_all(errors: Sequence[Mapping[str, Any]], raw: Any, settings: Model) 
     """pydantic's errors on `raw` as sentences, one a key: a value that fits no form of a union is one mistake."""
     found: dict[str, str] = {}
     for error in errors:
-        key = ".".join(_location(error))
+        key = ".".join(_location(error, raw, settings))
         found.setdefault(key or error["msg"], _explain(error, raw, settings))
     return list(found.values())
 
 
-def _location(error: Mapping[str, Any]) -> list[str]:
-    return [str(part) for part in error["loc"] if not _is_union_tag(str(part))]
+def _location(error: Mapping[str, Any], raw: Any, settings: Model) -> list[str]:
+    """The dotted key of an error; where `kind` chooses the form of a section, pydantic puts its value in between."""
+    loc = [str(part) for part in error["loc"] if not _is_union_tag(str(part))]
+    if loc[2:] and loc[0] in settings.model_fields and _forms(settings.model_fields[loc[0]].annotation):
+        del loc[2]
+    return loc
+
+
+def _forms(kind: Any) -> dict[str, Model]:
+    """The forms of a section by the value of `kind` that chooses them; none where there is but one form."""
+    found = [form for entry in get_args(kind) for union in get_args(entry) for form in get_args(union)]
+    forms = [form for form in found if isinstance(form, type) and issubclass(form, BaseModel)]
+    return {name: form for form in forms for name in get_args(form.model_fields["kind"].annotation)}
 
 
 def _explain(error: Mapping[str, Any], raw: Any, settings: Model) -> str:
     """One pydantic error as a sentence: dotted key, what is wrong, what is allowed."""
-    loc = _location(error)
+    loc = _location(error, raw, settings)
     key = ".".join(loc) or "params.yaml"
+    if error["type"] in {"union_tag_invalid", "union_tag_not_found"}:
+        return _explain_kind(loc, _at(raw, loc), settings)
     if error["type"] == "extra_forbidden":
-        known = _known_keys(loc[:-1], settings)
+        known = _known_keys(loc[:-1], raw, settings)
         near = difflib.get_close_matches(loc[-1], known, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}? " if near else ""
         return f"{key}: unknown key; {hint}known here: {', '.join(known)}"
     if error["type"] == "missing":
-        return f"{key}: missing; {_allowed(loc, settings)}"
+        return f"{key}: missing; {_allowed(loc, raw, settings)}"
     if error["type"] == "string_pattern_mismatch" and error["loc"][-1] == "[key]":
         return f"{key}: a name that cannot stand under {loc[0]}; allowed: {ENTRY_NAMES[loc[0]]}"
     if error["type"] == "value_error":
         return str(error["msg"]).removeprefix("Value error, ")
-    return f"{key}: {error['msg'][0].lower()}{error['msg'][1:]}; got {_at(raw, loc)!r}; {_allowed(loc, settings)}"
+    return f"{key}: {error['msg'][0].lower()}{error['msg'][1:]}; got {_at(raw, loc)!r}; {_allowed(loc, raw, settings)}"
+
+
+def _explain_kind(loc: list[str], entry: Any, settings: Model) -> str:
+    """`kind` is missing, misspelt, or none of those there are."""
+    key, forms = ".".join(loc), _forms(settings.model_fields[loc[0]].annotation)
+    allowed = f"allowed: {' or '.join(map(repr, forms))}"
+    entry = entry if isinstance(entry, dict) else {}
+    if "kind" in entry:
+        near = difflib.get_close_matches(str(entry["kind"]), forms, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        return f"{key}.kind: is none of the kinds of a source; got {entry['kind']!r}{hint}; {allowed}"
+    if typo := difflib.get_close_matches("kind", [str(name) for name in entry], n=1, cutoff=0.5):
+        return f"{key}.{typo[0]}: unknown key; did you mean 'kind'? {allowed}"
+    return f"{key}.kind: missing; {allowed}"
 
 
 def _is_union_tag(part: str) -> bool:
     return bool(re.search(r"[\[(]", part)) or part in {"int", "constrained-int", "none", "[key]"}
 
 
-def _section_at(loc: list[str], settings: Model) -> Model | None:
+def _section_at(loc: list[str], raw: Any, settings: Model) -> Model | None:
     """The settings class under a dotted key, or None where the key leads to a plain value."""
     here = settings
-    names = iter(loc)
-    for name in names:
+    names = iter(enumerate(loc))
+    for index, name in names:
         field = here.model_fields.get(name)
         if field is None:
             return None
-        kind = field.annotation
+        kind, forms = field.annotation, _forms(field.annotation)
         inner = [a for a in get_args(kind) if isinstance(a, type) and issubclass(a, BaseModel)]
-        if inner:
+        if forms or inner:
             if next(names, None) is None:
                 return None
-            kind = inner[0]
+            entry = _at(raw, loc[: index + 2])
+            kind = forms.get(str(entry.get("kind"))) if forms and isinstance(entry, dict) else [*inner, None][0]
         if not (isinstance(kind, type) and issubclass(kind, BaseModel)):
             return None
         here = kind
     return here
 
 
-def _known_keys(loc: list[str], settings: Model) -> list[str]:
-    section = _section_at(loc, settings)
+def _known_keys(loc: list[str], raw: Any, settings: Model) -> list[str]:
+    section = _section_at(loc, raw, settings)
     return list(section.model_fields) if section else []
 
 
-def _allowed(loc: list[str], settings: Model) -> str:
+def _allowed(loc: list[str], raw: Any, settings: Model) -> str:
     """What may stand under a key: its limits and its description."""
-    section = _section_at(loc[:-1], settings)
+    section = _section_at(loc[:-1], raw, settings)
     field = section.model_fields.get(loc[-1]) if section else None
     if field is None:
         return "see docs/params.md"

@@ -28,6 +28,8 @@ IMAGES = Path("data/images")  # <source>/part-NNNNN.parquet: image_id, bytes (en
 SPLIT = Path("data/split")  # classes.json, labeled.parquet, calib.parquet, gate.parquet, pool.parquet
 LABELED = Path("data/labeled")  # classes.json, labeled.parquet and part-NNNNN.parquet with just these images
 SEALED = Path("data/sealed")  # test.parquet, truth.parquet: read by evaluate alone
+RELEASES = Path("data/decisions/release.csv")  # refused files that people take in (tasks/images/release.py)
+CONFLICTS = Path("data/decisions/conflicts.csv")  # classes of images that carry two (tasks/resolutions.py)
 REPORT = Path("data/report")  # report.html
 
 LABEL_TABLE = pa.schema(
@@ -55,7 +57,7 @@ def catalog(source: str) -> Path:
 
 
 def quarantine(source: str) -> Path:
-    """quarantine.parquet: what was refused of a source, and why."""
+    """quarantine.parquet, past.parquet, run.json: what is and was refused of a source, why, and since which run."""
     return Path("data/quarantine") / source
 
 

@@ -5,7 +5,7 @@ old ones, which stay as they are. An image that was deleted or edited leaves the
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -13,14 +13,15 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks import files
+from tasks import files, resolutions
 from tasks.errors import TooManyBad, UserError
+from tasks.images import quarantine, release
 from tasks.images.decode import warnings_are_errors
 from tasks.images.index import FileIndex
 from tasks.images.intake import Intake, check_all, counts, texts
-from tasks.images.record import Record, Refusal, Source
+from tasks.images.record import Record, Refusal
 from tasks.images.shards import Shards
-from tasks.images.sources import open_source
+from tasks.images.sources import open_source, prepare
 from tasks.params import value_at
 from tasks.progress import Progress
 from tasks.stage import Stage, code_in_use
@@ -32,31 +33,34 @@ def ingest(stage: Stage, name: str) -> None:
     """The source `name` in, its part of data/images, data/catalog and data/quarantine out."""
     settings = stage.settings
     wanted = settings.sources[name]
+    prepare(wanted)
     stage.watch(Path(wanted.path), settings.scan.settle_seconds)
     source = open_source(name, wanted)
-    catalog, quarantine = stage.output(files.catalog(name)), stage.output(files.quarantine(name))
+    releases, resolved = _decided(stage, name, source.classes)
+    catalog, refused_at = stage.output(files.catalog(name)), stage.output(files.quarantine(name))
     images = stage.output(files.images(name), origin=False)
     shards, stored = _carry_on(stage, name, images)
     before = len(stored)
     key = files.digest([wanted.model_dump(), settings.ingest.model_dump(), code_in_use("tasks.images.")])
     index = FileIndex(stage.home / "index.parquet", key, settings.scan.rehash)
-    intake, read = _take_in(stage, source, shards, stored, index)
+    intake = Intake(stored, resolved)
+    read = _take_in(stage, release.apply(source.records, releases), source.total, intake, shards, stored, index)
     accepted, refused = intake.tables()
     orphans = intake.orphans(accepted)
     shards.drop(orphans)
     summary = intake.summary(accepted, refused)
-    _refuse_useless(intake, accepted, refused, wanted.path, settings.ingest.max_bad_fraction)
+    _refuse_useless(intake, refused, wanted.path, settings.ingest.max_bad_fraction)
     growth = _growth(files.catalog(name) if before else None, accepted)
     files.write_table(accepted.drop_columns(["label", "place"]), catalog / "images.parquet")
     labels = accepted.filter(pc.is_valid(accepted["label"]))
     files.write_table(labels.select(["image_id", "path", "origin", "label"]), catalog / "labels.parquet")
     files.write_json(source.classes, catalog / "classes.json")
-    files.write_table(refused.drop_columns("place"), quarantine / "quarantine.parquet")
+    run = quarantine.write(refused_at, accepted, refused, intake.total_of, before_at=files.quarantine(name))
     index.write()
     added = sum(files.rows(path) for path in shards.written)
-    stage.summary(classes=len(source.classes), stored=before + added, **summary)
+    stage.summary(classes=len(source.classes), run=run, stored=before + added, **summary)
     stage.counts(read=read, new_images=added, shards_added=len(shards.written), **growth)
-    _say(stage.name, intake, summary, refused, quarantine_at=files.quarantine(name))
+    _say(stage.name, intake, summary, refused, name)
     grown = ", ".join(f"{count} files {what}" for what, count in growth.items())
     print(f"{stage.name}: {added} new images in {len(shards.written)} new shards; {grown}; {read} read")
 
@@ -78,16 +82,25 @@ def _carry_on(stage: Stage, name: str, images: Path) -> tuple[Shards, set[bytes]
     return Shards(images, first=int(parts[-1][5:10]) + 1 if parts else 0), stored
 
 
-def _take_in(stage: Stage, source: Source, shards: Shards, stored: set[bytes], index: FileIndex) -> tuple[Intake, int]:
-    """Every record of the source, and how many had to be read; images that are not stored yet go into new shards."""
-    intake, read, lock = Intake(stored), 0, Lock()
-    with Progress(source.total, stage.name, "files") as progress, warnings_are_errors():
+def _take_in(
+    stage: Stage,
+    records: Iterable[Record],
+    total: int,
+    intake: Intake,
+    shards: Shards,
+    stored: set[bytes],
+    index: FileIndex,
+) -> int:
+    """Take every record in and say how many had to be read; images that are not stored yet go into new shards."""
+    read, lock = 0, Lock()
+    with Progress(total, stage.name, "files") as progress, warnings_are_errors():
 
         def to_read() -> Iterator[Record]:
             """The rest is known. Whoever checks may ask for records from a thread of its own."""
-            for record in source.records:
+            for record in records:
                 with lock:
-                    if known := index.find(record, stored):
+                    # What a person released is looked at each time: they may withdraw it.
+                    if known := None if record.released else index.find(record, stored):
                         intake.add(known)
                         progress.advance(1)
                 if not known:
@@ -101,7 +114,7 @@ def _take_in(stage: Stage, source: Source, shards: Shards, stored: set[bytes], i
                     shards.add(checked.image_id, checked.content)
                 progress.advance(1)
     shards.close()
-    return intake, read
+    return read
 
 
 def _growth(catalog: Path | None, accepted: pa.Table) -> dict[str, int]:
@@ -121,8 +134,17 @@ def _true(column: Any) -> int:
     return int(pc.sum(column).as_py() or 0)
 
 
-def _refuse_useless(intake: Intake, accepted: pa.Table, refused: pa.Table, path: str, max_bad: float) -> None:
-    """Stop where going on makes no sense: nothing there, too much of it bad, or no labeled image left."""
+def _decided(stage: Stage, name: str, classes: list[str]) -> tuple[dict[str, release.Release], dict[str, str]]:
+    """What people said: refused files of this source to take in, and the classes of images that carry two."""
+    for path in (files.RELEASES, files.CONFLICTS):
+        if path.exists():
+            stage.input(path)
+    known = {i: label for i, label in resolutions.read(files.CONFLICTS).items() if label in classes}
+    return release.read(files.RELEASES, name, classes), known
+
+
+def _refuse_useless(intake: Intake, refused: pa.Table, path: str, max_bad: float) -> None:
+    """Stop where going on makes no sense: nothing there, or too much of it bad. Labels may come from another source."""
     total = intake.total_of.total()
     if total == 0:
         raise UserError("empty_source", f"source {path} holds no files", "put images there or edit its path")
@@ -134,9 +156,6 @@ def _refuse_useless(intake: Intake, accepted: pa.Table, refused: pa.Table, path:
             "\n".join([share, *_bad_lines(intake, refused), "  for example:", *_examples(refused)]),
             f"mend or remove these files, or raise ingest.max_bad_fraction in params.yaml (now {max_bad})",
         )
-    if "labeled" not in counts(accepted["origin"]):
-        what = f"source {path} brings no usable labeled image ({accepted.num_rows} accepted, all unlabeled)"
-        raise UserError("no_labels", what, "label a few images of each class; see `Sources` in the README")
 
 
 def _bad_lines(intake: Intake, refused: pa.Table) -> list[str]:
@@ -160,10 +179,10 @@ def _examples(refused: pa.Table) -> list[str]:
     return [f"    {row['path']!r}: {row['reason']}, {row['detail']}" for row in rows[:5]]
 
 
-def _say(stage: str, intake: Intake, summary: dict[str, Any], refused: pa.Table, quarantine_at: Path) -> None:
+def _say(stage: str, intake: Intake, summary: dict[str, Any], refused: pa.Table, name: str) -> None:
     print(
         f"{stage}: {summary['files_in']} files, {summary['accepted']} accepted ({summary['images']} different images)"
     )
     if refused.num_rows:
-        print(f"{stage}: {refused.num_rows} quarantined, see {quarantine_at}/quarantine.parquet")
+        print(f"{stage}: {refused.num_rows} quarantined, see `understudy quarantine --source {name}`")
         print("\n".join(_bad_lines(intake, refused)))

@@ -24,18 +24,51 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-class Source(Section):
-    """One place the images come from. Changing it is all it takes to switch to your own data."""
+class Digits(Section):
+    """scikit-learn's handwritten digits, which come with it."""
 
-    kind: Literal["digits", "folder", "manifest"] = Field(
-        description="`digits`: scikit-learn's handwritten digits. `folder`: labeled/<class>/…, pool/…, optional "
-        "test/<class>/…. `manifest`: Parquet or CSV tables."
+    kind: Literal["digits"] = Field(description="scikit-learn's 1,797 handwritten digits.")
+    path: str = Field(min_length=1, description="The module that reads them: what DVC watches for changes.")
+
+
+class Folder(Section):
+    """Image files in folders."""
+
+    kind: Literal["folder"] = Field(description="Image files in folders.")
+    path: str = Field(min_length=1, description="The folder: what is read, and what DVC watches for changes.")
+    layout: Literal["understudy", "split", "classes", "pool"] = Field(
+        default="understudy",
+        description="`understudy` (also where the key is absent): labeled/<class>/…, pool/…, test/<class>/…. `split`: "
+        "train/<class>/…, test/<class>/… or val/<class>/…, unlabeled/…. `classes`: <class>/…, all labeled. "
+        "`pool`: everything is unlabeled.",
+    )
+
+
+class Manifest(Section):
+    """Tables that name images or hold them."""
+
+    kind: Literal["manifest"] = Field(description="Parquet, CSV or JSON Lines tables that name images or hold them.")
+    path: str = Field(
+        min_length=1,
+        description="What is read, and what DVC watches for changes: one table, or a folder with the tables (train, "
+        "pool, test, or just one). Where the images lie beside the table, name the folder: DVC then sees them change.",
+    )
+
+
+class Torchvision(Section):
+    """A data set that torchvision knows by name."""
+
+    kind: Literal["torchvision"] = Field(description="A data set that torchvision knows by name.")
+    name: Literal["MNIST", "FashionMNIST", "KMNIST", "CIFAR10", "CIFAR100", "SVHN", "STL10", "USPS"] = Field(
+        description="Its name there. SVHN's extra and STL10's unlabeled images are the pool."
     )
     path: str = Field(
         min_length=1,
-        description="What is read, and what DVC watches for changes: the folder; a manifest file, or a folder with "
-        "train, pool and test manifests; for `digits` the module that reads them.",
+        description="The folder (torchvision's `root`) where its files lie, or are downloaded to when they do not.",
     )
+
+
+Source = Digits | Folder | Manifest | Torchvision
 
 
 class Ingest(Section):
@@ -197,7 +230,7 @@ class Settings(Section):
     """All of params.yaml."""
 
     seed: int = Field(ge=0, lt=2**31, description="Every random act derives from it.")
-    sources: dict[Annotated[str, Field(pattern=SOURCE_NAME)], Source] = Field(
+    sources: dict[Annotated[str, Field(pattern=SOURCE_NAME)], Annotated[Source, Field(discriminator="kind")]] = Field(
         min_length=1, description="Where the images come from: one entry a source, by a name of your own."
     )
     ingest: Ingest = Field(description="How images are checked and taken in.")

@@ -14,22 +14,20 @@ before any work. No key has a default: what a run used is what the file says. Th
 
 def page() -> str:
     """The whole page as Markdown: one table a section."""
-    top = [(name, f) for name, f in Settings.model_fields.items() if _section(f.annotation) is None]
+    top = [(name, f) for name, f in Settings.model_fields.items() if not _sections(f.annotation)]
     parts = [HEAD, _table("Top level", "", top)]
     for name, field in Settings.model_fields.items():
-        section = _section(field.annotation)
-        if section:
-            key = f"{name}.rK" if name == "rounds" else name
-            parts += _pages(key, field.description or "", section)
+        for section in _sections(field.annotation):
+            key = f"{name}.rK" if name == "rounds" else f"{name}.NAME, {_form(section)}" if name == "sources" else name
+            parts += _pages(key, _about(field, section), section)
     return "\n".join(parts)
 
 
 def _pages(key: str, description: str, section: type[Section]) -> list[str]:
-    plain = [(name, f) for name, f in section.model_fields.items() if _section(f.annotation) is None]
+    plain = [(name, f) for name, f in section.model_fields.items() if not _sections(f.annotation)]
     parts = [_table(f"`{key}`", description, plain)]
     for name, field in section.model_fields.items():
-        inner = _section(field.annotation)
-        if inner:
+        for inner in _sections(field.annotation):
             parts += _pages(f"{key}.{name}", field.description or "", inner)
     return parts
 
@@ -41,9 +39,26 @@ def _table(title: str, description: str, rows: list[tuple[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _section(kind: Any) -> type[Section] | None:
+def _about(field: Any, section: type[Section]) -> str:
+    """The description of a section; one of several forms adds its own."""
+    form = section.model_fields.get("kind")
+    return f"{field.description} {form.description}" if form else field.description or ""
+
+
+def _form(section: type[Section]) -> str:
+    return f"kind: {get_args(section.model_fields['kind'].annotation)[0]}"
+
+
+def _sections(kind: Any) -> list[type[Section]]:
+    """The section behind an annotation, or the forms it may have."""
     options = [kind, *get_args(kind)]
-    return next((k for k in options if isinstance(k, type) and issubclass(k, Section)), None)
+    plain = [k for k in options if isinstance(k, type) and issubclass(k, Section)]
+    return plain[:1] or [form for option in options[1:] for form in _forms(option)]
+
+
+def _forms(kind: Any) -> list[type[Section]]:
+    forms = [form for option in get_args(kind) for form in get_args(option)]
+    return [form for form in forms if isinstance(form, type) and issubclass(form, Section)]
 
 
 if __name__ == "__main__":

@@ -155,6 +155,9 @@ def _read(stage: Stage) -> Found:
             source_of.setdefault(image_id, source)
         label_of |= dict(zip(labels["image_id"], labels["label"], strict=True))
         classes |= dict.fromkeys(files.read_json(catalog / "classes.json"))
+    if not lies_in["labeled"]:
+        what = f"no source brings a usable labeled image (sources: {', '.join(stage.settings.sources)})"
+        raise UserError("no_labels", what, "label a few images of each class; see `Sources` in the README")
     return Found(list(classes), label_of, **lies_in, source_of=source_of)
 
 

@@ -90,6 +90,32 @@ def test_out_of_range_names_the_range(leaf: str, value: Any, allowed: str, tmp_p
     assert allowed in text
 
 
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (
+            {"kind": "foldr", "path": "x"},
+            "sources.own.kind: is none of the kinds of a source; got 'foldr'; did you mean",
+        ),
+        ({"path": "x"}, "sources.own.kind: missing; allowed: 'digits' or 'folder' or 'manifest' or 'torchvision'"),
+        ({"kind": "folder", "path": "x", "layuot": "pool"}, "sources.own.layuot: unknown key; did you mean 'layout'"),
+        ({"kind": "folder", "path": "x", "layout": "pol"}, "'understudy' or 'split' or 'classes' or 'pool'"),
+        (
+            {"kind": "manifest", "path": "x", "layout": "pool"},
+            "sources.own.layout: unknown key; known here: kind, path",
+        ),
+        ({"kind": "torchvision", "path": "x"}, "sources.own.name: missing; allowed: 'MNIST' or"),
+        ({"kind": "torchvision", "path": "x", "name": "CIFAR"}, "got 'CIFAR'; allowed: 'MNIST' or"),
+        ("folder", "sources.own: "),
+    ],
+)
+def test_each_kind_of_source_has_its_own_keys(source: Any, message: str, tmp_path: Path) -> None:
+    """A key of another kind, a kind that is none, and a missing key are named under the source."""
+    settings = deepcopy(GOOD)
+    settings["sources"]["own"] = source
+    assert message in _refusal(settings, tmp_path)
+
+
 def test_a_student_smaller_than_its_teacher_is_refused(tmp_path: Path) -> None:
     """Noisy Student never shrinks the net."""
     settings = _with(("rounds", "r1", "student", "width"), 1)

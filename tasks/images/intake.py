@@ -7,7 +7,7 @@ image. Every record ends up in one of two tables, and the counts add up.
 import hashlib
 import os
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -62,6 +62,8 @@ def check_record(record: Record, max_pixels: int) -> Checked:
     if isinstance(content, Refusal):
         return Checked(record, None, b"", content)
     verdict = check(content, record.path, max_pixels)
+    if isinstance(verdict, Refusal) and verdict.sound is not None and verdict.reason == record.released:
+        verdict = verdict.sound
     image_id = hashlib.sha256(content).hexdigest()
     return Checked(record, image_id, b"" if isinstance(verdict, Refusal) else content, verdict)
 
@@ -112,9 +114,11 @@ class Rows:
 class Intake:
     """Takes checked records in, one by one, and keeps the count of everything."""
 
-    def __init__(self, stored: set[bytes] | None = None) -> None:
-        """`stored` are the digests of images that lie in shards; those taken in are added to it."""
+    def __init__(self, stored: set[bytes] | None = None, resolved: Mapping[str, str] | None = None) -> None:
+        """`stored`: digests of images that lie in shards; those taken in are added. `resolved`: the classes of images
+        that people decided on (tasks/resolutions.py)."""
         self._seen = set[bytes]() if stored is None else stored  # half the memory of their hexadecimal text
+        self._resolved = resolved or {}
         self.total_of = Counter[str]()
         self._accepted, self._refused = Rows(ACCEPTED), Rows(QUARANTINED)
         self._conflicts: dict[str, set[str]] = {}
@@ -130,7 +134,8 @@ class Intake:
         if isinstance(verdict, Refusal) or image_id is None:
             self._refuse(record, verdict, image_id)
             return False
-        seen = verdict.format, verdict.mode, record.label, verdict.width, verdict.height
+        label = record.label and self._resolved.get(image_id, record.label)
+        seen = verdict.format, verdict.mode, label, verdict.width, verdict.height
         self._accepted.add(image_id, record.path, record.place, record.origin, *seen)
         self._many_frames += verdict.frames > 1
         self._wrong_extension += wrong_extension(record.path, verdict.format)

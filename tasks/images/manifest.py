@@ -1,7 +1,9 @@
-"""Source `manifest`: a Parquet or CSV table, or a folder with train (or labeled), pool (or unlabeled) and test tables.
+"""Source `manifest`: a Parquet, CSV or JSON Lines table, or a folder with train (or labeled), pool (or unlabeled) and
+test tables; a folder may also hold a single table of any name, with the images beside it.
 
 A row without label belongs to the pool; a labeled row of the pool keeps its label as hidden truth. Labels and paths of
-all tables are looked at before the first image is read, so that every mistake is named at once.
+all tables are looked at before the first image is read, so that every mistake is named at once. A path stands in one
+row; a row that only repeats another one is ignored.
 """
 
 import math
@@ -12,8 +14,9 @@ from itertools import islice
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from tasks.errors import UserError
-from tasks.images.record import Origin, Record, Refusal, Source, printable, refuse_path, unknown_class
+from tasks.images.record import IGNORED, Origin, Record, Refusal, Source, printable, refuse_path, unknown_class
 from tasks.images.tables import KINDS, Row, Table, missing_column
+from tasks.images.twins import Named, Twins
 
 NAMES: dict[str, Origin] = {
     "train": "labeled",
@@ -23,6 +26,7 @@ NAMES: dict[str, Origin] = {
     "test": "test",
 }
 URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://|file:", re.IGNORECASE)
+PLAIN = re.compile(r"(?:\w[\w .()-]*/)*\w[\w .()-]*")  # surely a path below the folder: the rest is looked at closely
 SHARD = re.compile(r"-\d{5}-of-\d{5}$")
 SHOWN = 20  # mistakes named at once
 
@@ -44,43 +48,64 @@ class Manifest:
             return str(row.label)
         return self.names[row.label] if 0 <= row.label < len(self.names) else None
 
+    def origin_of(self, row: Row) -> Origin:
+        """A row without label belongs to the pool, but in a test table."""
+        return "pool" if self.origin == "labeled" and self.label(row) is None else self.origin
+
+    def named(self, row: Row) -> Named:
+        """What the row says about its file."""
+        says = self.label(row), self.origin_of(row)
+        return Named(self.table.path.name, row.number, row.line, row.path or "", says)
+
 
 def read(path: Path) -> Source:
     """The rows of all tables in order. UserError names wrong columns, labels and paths with their rows."""
     manifests = _open(path)
     classes = _classes(manifests)
-    if not classes:
-        what = f"source {path} holds no row with a label"
-        raise UserError("no_labels", what, "label some images of each class in the column `label`")
-    mistakes = (m for manifest in manifests for m in _mistakes(manifest, classes))
+    _mention_beside(path, manifests)
+    twins = Twins(lambda: (m.named(r) for m in manifests if not m.table.has_images for r in m.table.read(False)))
+    mistakes = (m for manifest in manifests for m in _mistakes(manifest, classes, twins))
     if shown := list(islice(mistakes, SHOWN + 1)):
         more = ["  and more"] if len(shown) > SHOWN else []
         what = "\n".join([f"source {path} has rows that cannot be right:", *shown[:SHOWN], *more])
         raise UserError("bad_rows", what, "mend these rows; paths start at the manifest's folder and stay in it")
-    return Source(classes, sum(m.table.rows for m in manifests), _records(manifests))
+    return Source(classes, sum(m.table.rows for m in manifests), _records(manifests, twins))
+
+
+def _mention_beside(path: Path, manifests: list[Manifest]) -> None:
+    if path.is_file() and not manifests[0].table.has_images:
+        print(f"ingest: DVC watches {path} alone; name its folder as path to have changed images noticed, too")
 
 
 def _open(path: Path) -> list[Manifest]:
-    if path.is_dir():
-        tables = [(p, NAMES.get(SHARD.sub("", p.stem))) for p in sorted(path.iterdir()) if p.suffix.lower() in KINDS]
-    else:
-        tables = [(path, "labeled")]
-    for table, origin in tables:
-        if origin is None:
-            print(f"ingest: {table.name!r} is not read: its name is none of {', '.join(NAMES)}")
-    opened = [(_table(table), origin) for table, origin in tables if origin is not None]
-    if "labeled" not in [origin for _, origin in opened]:
-        what = f"source {path} holds no train.parquet, train.csv, labeled.parquet or labeled.csv"
-        raise UserError("no_source", what, "name the tables train, pool and test, or let its path name one table")
-    names = next((table.names for table, origin in opened if origin == "labeled" and table.names), None)
     root = (path if path.is_dir() else path.parent).resolve()
+    opened = [(_table(table), origin) for table, origin in _tables(path)]
+    names = next((table.names for table, origin in opened if origin == "labeled" and table.names), None)
     return [Manifest(table, origin, root, table.names or names) for table, origin in opened]
+
+
+def _tables(path: Path) -> list[tuple[Path, Origin]]:
+    """The tables of a source and whose rows they hold; a single one may have any name."""
+    if not path.is_dir():
+        return [(path, "labeled")]
+    found = [p for p in sorted(path.iterdir()) if p.suffix.lower() in KINDS]
+    known = [(p, NAMES[name]) for p in found if (name := SHARD.sub("", p.stem)) in NAMES]
+    if not known and len(found) == 1:
+        return [(found[0], "labeled")]
+    if not known:
+        among = f" among {', '.join(printable(p.name) for p in found[:5])}" if found else ""
+        what = f"source {path} holds no train.parquet, labeled.parquet or the like{among} ({', '.join(KINDS)})"
+        raise UserError("no_source", what, "name the tables train, pool and test, or let its path name one table")
+    for table in found:
+        if table not in [p for p, _ in known]:
+            print(f"ingest: {printable(table.name)!r} is not read: its name is none of {', '.join(NAMES)}")
+    return known
 
 
 def _table(path: Path) -> Table:
     if path.suffix.lower() not in KINDS:
         what = f"source {path} is no manifest; known: {', '.join(KINDS)}"
-        raise UserError("bad_manifest", what, "name a Parquet or CSV table, or use kind: folder")
+        raise UserError("bad_manifest", what, "name a Parquet, CSV or JSON Lines table, or use kind: folder")
     return KINDS[path.suffix.lower()](path)
 
 
@@ -90,6 +115,7 @@ def _classes(manifests: list[Manifest]) -> list[str]:
     for manifest in labeled:
         if "label" not in manifest.table.columns:
             raise missing_column(manifest.table.path, "label", manifest.table.columns)
+    labeled = labeled or manifests
     if ordered := [name for manifest in labeled for name in manifest.table.names or []]:
         return list(dict.fromkeys(ordered))
     found = {manifest.label(row) for manifest in labeled for row in manifest.table.read(with_images=False)} - {None}
@@ -100,25 +126,47 @@ def _number(name: str) -> float:
     return int(name) if name.isascii() and name.isdecimal() else math.inf
 
 
-def _mistakes(manifest: Manifest, classes: list[str]) -> Iterator[str]:
+def _mistakes(manifest: Manifest, classes: list[str], twins: Twins) -> Iterator[str]:
     """Rows whose label or path cannot be meant."""
     known = set(classes)
     for row in manifest.table.read(with_images=False):
         at = f"  {manifest.table.path.name}, row {row.number}:"
+        line = f" (line {row.line})" if row.line else ""
         label = manifest.label(row)
         if label is None and isinstance(row.label, int) and row.label != -1:
-            yield f"{at} label {row.label}, but the classes are numbered 0 to {len(manifest.names or []) - 1}"
+            yield f"{at} label {row.label}, but the classes are numbered 0 to {len(manifest.names or []) - 1}{line}"
         elif label is not None and label not in known:
-            yield f"{at} {unknown_class(label, classes)}"
-        if not manifest.table.has_images and (reason := _bad_path(row.path or "")):
-            yield f"{at} path {row.path!r} {reason}"
+            yield f"{at} {unknown_class(label, classes)}{line}"
+        elif label is not None and not _is_unicode(label):
+            yield f"{at} label {label!r} is no valid Unicode{line}"
+        if manifest.table.has_images:
+            continue
+        if reason := _bad_path(row.path or ""):
+            yield f"{at} path {row.path!r} {reason}{line}"
+        else:
+            yield from (f"{at} {what}{line}" for what in twins.contradictions(manifest.named(row)))
+
+
+def _is_unicode(text: str) -> bool:
+    """JSON can spell half of a pair of surrogates, which is no character and cannot be written."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _bad_path(path: str) -> str | None:
     """Why a path is not one of a file under the manifest's folder."""
+    return None if PLAIN.fullmatch(path) else _look_closely(path)
+
+
+def _look_closely(path: str) -> str | None:
     windows = PureWindowsPath(path)
     if not path or "\0" in path:
         return "is empty or holds a NUL"
+    if not _is_unicode(path):
+        return "is no valid Unicode"
     if URL.match(path):
         return "is a URL; nothing is fetched"
     if path.startswith("~") or PurePosixPath(path).is_absolute() or windows.drive or windows.root:
@@ -128,21 +176,20 @@ def _bad_path(path: str) -> str | None:
     return None
 
 
-def _records(manifests: list[Manifest]) -> Iterator[Record]:
+def _records(manifests: list[Manifest], twins: Twins) -> Iterator[Record]:
     for manifest in manifests:
         for row in manifest.table.read(with_images=True):
-            yield _record(manifest, row)
+            yield _record(manifest, row, twins)
 
 
-def _record(manifest: Manifest, row: Row) -> Record:
-    label = manifest.label(row)
-    origin: Origin = "pool" if manifest.origin == "labeled" and label is None else manifest.origin
+def _record(manifest: Manifest, row: Row, twins: Twins) -> Record:
+    label, origin, table = manifest.label(row), manifest.origin_of(row), manifest.table
     path = printable(row.path or "")
-    if manifest.table.has_images:
-        path = f"{manifest.table.path.stem}#{row.number}" + (f"/{path}" if path else "")
+    if table.has_images:
+        path = f"{table.path.stem}#{row.number}" + (f"/{path}" if path else "")
     content: bytes | Path | Refusal
-    if origin == "test" and label is None:
-        content = Refusal("no_label", "a test image needs a label")
+    if not table.has_images and twins.is_repetition(manifest.named(row)):
+        content = Refusal(IGNORED, "a row before it says the same")
     elif row.image is not None:
         content = row.image
     elif reason := _bad_path(row.path or ""):
@@ -150,4 +197,6 @@ def _record(manifest: Manifest, row: Row) -> Record:
     else:
         file = manifest.root / (row.path or "")
         content = refuse_path(manifest.root, file) or file
-    return Record(path, manifest.table.path.name, origin, label, content)
+    if origin == "test" and label is None and not isinstance(content, Refusal):
+        return Record(path, table.path.name, origin, label, Refusal("no_label", "a test image needs a label"), content)
+    return Record(path, table.path.name, origin, label, content)

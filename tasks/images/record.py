@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 Origin = Literal["labeled", "pool", "test"]
 
@@ -18,6 +18,7 @@ class Refusal:
 
     reason: str
     detail: str
+    sound: Any = None  # decode.Sound where the bytes are good all the same, and a person may take them
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,8 @@ class Record:
     origin: Origin | None  # None: it lies where nothing belongs
     label: str | None
     content: bytes | Path | Refusal  # encoded image, where to read it, or why that must not be tried
+    withheld: bytes | Path | None = None  # what a refusal keeps back although it could be read
+    released: str | None = None  # the reason of a refusal that a person overruled
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Manifest tables, Parquet or CSV: which rows stand in them. What the rows mean is tasks/images/manifest.py."""
+"""Manifest tables, Parquet, CSV or JSON Lines: which rows stand in them. What they mean is tasks/images/manifest.py."""
 
 import csv
 import difflib
@@ -8,15 +8,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tasks.errors import UserError
+from tasks.images.footer import refuse_hostile
 
 ROWS_AT_ONCE = 256  # with their images
 DELIMITERS = ",;\t|"
+LINE_BYTES = 2**20  # of JSON Lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,7 @@ class Row:
     image: bytes | None
     path: str | None
     label: int | str | None
+    line: int | None = None  # of a text file, where the row ends; from 1
 
 
 class ParquetTable:
@@ -36,6 +39,7 @@ class ParquetTable:
     def __init__(self, path: Path) -> None:
         """UserError when the file is incomplete or its columns are of another kind."""
         self.path = path
+        refuse_hostile(path)
         try:
             self._file = pq.ParquetFile(path)
         except (OSError, pa.ArrowException) as error:
@@ -43,6 +47,7 @@ class ParquetTable:
             raise UserError("bad_manifest", what, "copy or write the file again") from None
         self._types = {field.name: field.type for field in self._file.schema_arrow}
         self.columns = list(self._types)
+        refuse_twins(path, [field.name for field in self._file.schema_arrow])
         if "image" not in self._types and "path" not in self._types:
             raise missing_column(path, "path", self.columns)
         self.has_images = "image" in self._types
@@ -106,6 +111,7 @@ class CsvTable:
         self.columns = [name.strip() for name in header]
         if "path" not in self.columns:
             raise missing_column(path, "path", self.columns)
+        refuse_twins(path, self.columns)
 
     @cached_property
     def rows(self) -> int:
@@ -132,11 +138,72 @@ class CsvTable:
             what = f"{self.path}: row {number} (line {line}) has {len(fields)} fields, the header {len(self.columns)}"
             raise UserError("bad_manifest", what, "mend the line; put quotes around a field that holds the delimiter")
         value = dict(zip(self.columns, fields, strict=True))
-        return Row(number, None, value["path"], value.get("label") or None)
+        return Row(number, None, value["path"], value.get("label") or None, line)
 
 
-Table = ParquetTable | CsvTable
-KINDS: dict[str, type[ParquetTable] | type[CsvTable]] = {".parquet": ParquetTable, ".csv": CsvTable}
+class JsonlTable:
+    """An object a line with `path` and, if there are labels, `label` (text or a number); other keys are not read."""
+
+    names = None
+    has_images = False
+    columns: ClassVar[list[str]] = ["path", "label"]
+
+    def __init__(self, path: Path) -> None:
+        """Nothing is read yet: a mistake is named with its line by `read`."""
+        self.path = path
+
+    @cached_property
+    def rows(self) -> int:
+        """Number of rows."""
+        return sum(1 for _ in self.read(with_images=False))
+
+    def read(self, with_images: bool) -> Iterator[Row]:
+        """All rows; blank lines are none. A line that is no such object is a UserError."""
+        number = line = 0
+        with self.path.open("rb") as stream:
+            while text := stream.readline(LINE_BYTES):
+                line += 1
+                if text.strip():
+                    number += 1
+                    yield self._row(number, line, text.removeprefix(b"\xef\xbb\xbf") if line == 1 else text)
+
+    def _row(self, number: int, line: int, text: bytes) -> Row:
+        try:
+            value = json.loads(text.decode("utf-8"))
+        except (ValueError, RecursionError) as error:
+            why = "it is nested too deep" if isinstance(error, RecursionError) else str(error)
+            why = f"longer than {LINE_BYTES} bytes" if len(text) == LINE_BYTES else why
+            raise self._bad(line, f"is no JSON in UTF-8: {why}") from None
+        if not isinstance(value, dict):
+            raise self._bad(line, f"holds a {type(value).__name__}, expected an object with path and label")
+        if not isinstance(value.get("path"), str):
+            near = difflib.get_close_matches("path", list(value), n=1)
+            hint = f"; did you mean {near[0]!r}?" if near and near[0] != "path" else ""
+            raise self._bad(line, f"has no text under 'path'{hint}; present: {', '.join(map(repr, value)) or 'none'}")
+        label = value.get("label")
+        if isinstance(label, bool) or not isinstance(label, int | str | None):
+            raise self._bad(line, f"has the label {label!r}; expected text, a whole number or null")
+        return Row(number, None, value["path"], label, line)
+
+    def _bad(self, line: int, why: str) -> UserError:
+        fix = 'write one object a line, as in {"path": "a/1.png", "label": "cat"}'
+        return UserError("bad_manifest", f"{self.path}: line {line} {why}", fix)
+
+
+Table = ParquetTable | CsvTable | JsonlTable
+KINDS: dict[str, type[ParquetTable] | type[CsvTable] | type[JsonlTable]] = {
+    ".parquet": ParquetTable,
+    ".csv": CsvTable,
+    ".tsv": CsvTable,
+    ".jsonl": JsonlTable,
+    ".ndjson": JsonlTable,
+}
+
+
+def refuse_twins(path: Path, columns: list[str]) -> None:
+    """UserError when a column that is read stands there twice: which one is meant cannot be told."""
+    if twins := [name for name in ("path", "label", "image") if columns.count(name) > 1]:
+        raise UserError("bad_manifest", f"{path} has the column {twins[0]!r} twice", "remove or rename one of them")
 
 
 def _is_text(kind: Any) -> bool:

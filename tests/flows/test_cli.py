@@ -30,7 +30,7 @@ def test_help_loads_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "heavy: []" in done.stdout
-    for command in ("run", "ui", "review", "check", "export", "verify", "table"):
+    for command in ("run", "ui", "review", "check", "export", "verify", "table", "quarantine"):
         assert command in done.stdout
 
 
@@ -55,7 +55,10 @@ def test_an_unknown_stage_stops_a_run_at_once(toy: Toy) -> None:
 
 
 def test_check_says_fine(toy: Toy) -> None:
-    """`understudy check` is quiet about good settings."""
+    """`understudy check` is quiet about good settings, and names a source that is not there."""
+    done = toy.run(UNDERSTUDY, "check")
+    assert (done.returncode, "sources.digits.path: tasks/images/digits.py does not exist" in done.stderr) == (2, True)
+    toy.edit(lambda settings: settings["sources"]["digits"].update(path="params.yaml"))
     assert toy.run(UNDERSTUDY, "check").stdout == "params.yaml is fine\n"
 
 

@@ -21,6 +21,8 @@ def test_every_settings_file_fits(path: Path, tmp_path: Path, monkeypatch: pytes
     assert text.splitlines()[0] == path.read_text().splitlines()[0]
     settings = yaml.safe_load(text)
     assert next(iter(settings["sources"].values()))["path"] == str(source)
+    assert Path("data/decisions/release.csv").read_text() == "source,path,reason,label,who\n"
+    assert Path("data/decisions/conflicts.csv").read_text() == "image_id,label,who,when\n"
     assert all(Path(f"data/decisions/{round_}.csv").is_file() for round_ in settings["rounds"])
 
 

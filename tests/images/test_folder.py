@@ -12,7 +12,7 @@ from tests.images.workspace import Workspace, picture, write_all
 
 
 def _read(root: Path) -> dict[str, Record]:
-    records = list(folder.read(root).records)
+    records = list(folder.read(root, "understudy").records)
     assert len({record.path for record in records}) == len(records)
     return {record.path: record for record in records}
 
@@ -25,7 +25,7 @@ def test_places_and_depth(tmp_path: Path) -> None:
     """The class is the first folder under labeled/ or test/, at any depth; the pool has none."""
     names = ["labeled/cat/1.png", "labeled/dog/a/b/c/2.png", "pool/x/y/3.png", "pool/4.png", "test/cat/z/5.png"]
     write_all(tmp_path, dict.fromkeys(names, b"x"))
-    source = folder.read(tmp_path)
+    source = folder.read(tmp_path, "understudy")
     assert source.classes == ["cat", "dog"]
     assert source.total == 5
     assert [(r.path, r.origin, r.label) for r in source.records] == [
@@ -88,18 +88,18 @@ def test_a_folder_that_has_no_place_is_refused(tmp_path: Path) -> None:
     """A pool called `unlabeled` is not silently left out."""
     write_all(tmp_path, {"labeled/cat/1.png": b"x", "unlabeled/2.png": b"x"})
     with pytest.raises(UserError, match="did you mean 'pool'"):
-        folder.read(tmp_path)
+        folder.read(tmp_path, "understudy")
 
 
 def test_a_test_class_without_labels_is_refused(tmp_path: Path) -> None:
     """A misspelt test class is named with the nearest known one."""
     write_all(tmp_path, {"labeled/horse/1.png": b"x", "test/hores/2.png": b"x"})
     with pytest.raises(UserError, match="did you mean 'horse'"):
-        folder.read(tmp_path)
+        folder.read(tmp_path, "understudy")
 
 
 def test_no_class_folders(tmp_path: Path) -> None:
-    """A source without labeled/<class>/ says what is expected."""
-    write_all(tmp_path, {"pool/1.png": b"x"})
+    """A labeled/ without class folders says what is expected."""
+    write_all(tmp_path, {"labeled/1.png": b"x"})
     with pytest.raises(UserError, match="expected labeled/<class>/<image>"):
-        folder.read(tmp_path)
+        folder.read(tmp_path, "understudy")

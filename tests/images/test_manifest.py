@@ -134,7 +134,6 @@ def test_all_mistakes_at_once_up_to_twenty(tmp_path: Path) -> None:
         ("m.csv", b"path,label\na\n", "row 1 (line 2) has 1 fields, the header 2"),
         ("m.csv", b"path,label\n\xff\xfe,b\n", "cannot be read"),
         ("m.csv", b"", "no column 'path'"),
-        ("m.csv", b"path,label\na,\n", "holds no row with a label"),
         ("m.parquet", b"PAR1 and no end", "no complete Parquet file (15 bytes)"),
         ("m.json", b"{}", "is no manifest; known: .parquet, .csv"),
     ],
