@@ -9,10 +9,10 @@ import pyarrow.compute as pc
 
 from tasks import files
 from tasks.errors import TooManyBad, UserError
-from tasks.images.decode import warnings_are_errors
-from tasks.images.intake import Intake, check_all, counts, texts
+from tasks.images.intake import Intake, counts, texts
 from tasks.images.shards import Shards
 from tasks.images.sources import open_source
+from tasks.images.supervise import check_all
 from tasks.progress import Progress
 from tasks.stage import Stage
 
@@ -27,8 +27,8 @@ def ingest(stage: Stage, name: str) -> None:
     source = open_source(name, wanted)
     images, catalog, quarantine = (stage.output(f(name)) for f in (files.images, files.catalog, files.quarantine))
     shards, intake = Shards(images), Intake()
-    with Progress(source.total, stage.name, "files") as progress, warnings_are_errors():
-        for checked in check_all(source.records, settings.ingest.max_pixels):
+    with Progress(source.total, stage.name, "files") as progress:
+        for checked in check_all(source.records, settings.ingest):
             if intake.add(checked) and checked.image_id is not None:
                 shards.add(checked.image_id, checked.content)
             progress.advance(1)
