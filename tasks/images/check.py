@@ -5,7 +5,7 @@ numpy comes in with the first image of more than 8 bits.
 """
 
 import io
-from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from PIL import Image, UnidentifiedImageError
 
@@ -19,8 +19,7 @@ TAIL = 0.15  # the share of rows that must be such grey
 Image.MAX_IMAGE_PIXELS = None  # Pillow only warns at first; our own limit refuses, before decoding
 
 
-@dataclass(frozen=True, slots=True)
-class Sound:
+class Sound(NamedTuple):
     """What a sound image is: format and mode as Pillow names them, stored width and height, more than one frame?"""
 
     format: str
@@ -55,12 +54,13 @@ def _check_open(image: Image.Image, format_: str, max_pixels: int) -> Sound | Re
     if format_ == "TIFF" and getattr(image, "tag_v2", {}).get(SUBFILE_TYPE, 0) == THUMBNAIL_FIRST:
         return Refusal("format_not_allowed", "a TIFF that begins with a thumbnail, as camera raw files do")
     many_frames = bool(getattr(image, "is_animated", False))  # never n_frames: it walks through a million of them
-    image.load()
-    image.getexif()
-    return _refuse_pixels(image, format_) or Sound(format_, mode, image.width, image.height, many_frames)
+    pixels = image.load()
+    if format_ != "JPEG" or "exif" in image.info or "xmp" in image.info:
+        image.getexif()
+    return _refuse_pixels(image, format_, pixels) or Sound(format_, mode, image.width, image.height, many_frames)
 
 
-def _refuse_pixels(image: Image.Image, format_: str) -> Refusal | None:
+def _refuse_pixels(image: Image.Image, format_: str, pixels: Any) -> Refusal | None:
     """Why the pixels of a decoded image cannot be used, or None."""
     if image.mode in DEEP:
         from tasks.images.decode import refuse_range
@@ -68,15 +68,15 @@ def _refuse_pixels(image: Image.Image, format_: str) -> Refusal | None:
         return refuse_range(image)
     if image.mode not in EIGHT_BIT:
         return Refusal("mode_not_allowed", f"pixels of the kind {image.mode}; allowed: {', '.join(EIGHT_BIT)}")
-    if format_ == "JPEG" and _is_filled_in(image):
+    if format_ == "JPEG" and _is_filled_in(image, pixels):
         return Refusal("suspect_tail", f"the last {TAIL:.0%} of its rows are the grey of missing data")
     return None
 
 
-def _is_filled_in(image: Image.Image) -> bool:
+def _is_filled_in(image: Image.Image, pixels: Any) -> bool:
     """Whether the last rows, and not the first, are what libjpeg fills in after the data ended."""
     grey = FILLED_IN if image.mode == "L" else (FILLED_IN,) * 3
-    if image.mode not in {"L", "RGB"} or image.getpixel((image.width - 1, image.height - 1)) != grey:
+    if image.mode not in {"L", "RGB"} or pixels[image.width - 1, image.height - 1] != grey:
         return False
     rows = max(1, int(TAIL * image.height))
 

@@ -54,10 +54,7 @@ def sniff(head: bytes, path: str) -> str | Refusal:
         return Refusal("empty_file", "0 bytes")
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "WEBP"
-    if head[4:8] == b"ftyp":
-        found = "HEIC, AVIF or video"
-    else:
-        found = next((name for signature, name in SIGNATURES if head.startswith(signature)), "")
+    found = "HEIC, AVIF or video" if head[4:8] == b"ftyp" else _named_by(head)
     if found in FORMATS:
         return found
     suffix = PurePosixPath(path).suffix.lower()
@@ -66,6 +63,13 @@ def sniff(head: bytes, path: str) -> str | Refusal:
     if not found:
         return Refusal("not_an_image", "the content is no image")
     return Refusal("format_not_allowed", f"{found}; allowed: {', '.join(FORMATS)}")
+
+
+def _named_by(head: bytes) -> str:
+    for signature, name in SIGNATURES:
+        if head.startswith(signature):
+            return name
+    return ""
 
 
 def wrong_extension(path: str, format_: str) -> bool:

@@ -12,24 +12,21 @@ import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, NamedTuple
 
 from tasks import params
 from tasks.images.check import Sound
 from tasks.images.record import Record, Refusal
-from tasks.images.worker import CHECK, READY
+from tasks.images.worker import CHECK, PIPE_BYTES, READY
 
-FIRST, MOST, CHUNK_BYTES = 16, 128, 2**19  # records in the first chunk, in any chunk; bytes wanted in a chunk
-PIPE_BYTES = 2**20  # Linux lets any user have a pipe as large as this
+FIRST, MOST, CHUNK_BYTES = 16, 256, 2**19  # records in the first chunk, in any chunk; bytes wanted in a chunk
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
+class Checked(NamedTuple):
     """A record after its check; `content` is empty when it was refused, `image_id` None when it was never read."""
 
     record: Record
@@ -166,6 +163,7 @@ class Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": paths, "OPENBLAS_NUM_THREADS": "1"},
+            bufsize=PIPE_BYTES,
             pipesize=PIPE_BYTES,
         )
         assert process.stdout is not None

@@ -15,6 +15,7 @@ import traceback
 import warnings
 from collections.abc import Callable
 from importlib import import_module
+from io import BufferedWriter
 from typing import Any, BinaryIO
 
 from tasks.images.record import Refusal
@@ -22,6 +23,7 @@ from tasks.images.sniff import HEAD, sniff
 
 CHECK = "tasks.images.check:check"
 READY = b"ready\n"
+PIPE_BYTES = 2**20  # Linux lets any user have a pipe as large as this
 TIMED_TOGETHER = 8  # images that share the time of one
 SMALL = 2**20  # a file up to this many bytes is read at once
 VANISHED = Refusal("unstable_file", "it vanished while it was read")
@@ -32,7 +34,7 @@ def main(options: dict[str, Any]) -> None:
     """Answer requests until the pipe ends. A decoder that takes too long ends the process: SIGALRM's default act."""
     module, name = options["check"].split(":")
     check = getattr(import_module(module), name)
-    requests, answers = sys.stdin.buffer, sys.stdout.buffer
+    requests, answers = sys.stdin.buffer, BufferedWriter(sys.stdout.buffer.raw, PIPE_BYTES)
     _confine(options["max_memory_mb"])
     answers.write(READY)
     answers.flush()
@@ -77,8 +79,7 @@ def _answer(item: Any, content: bytes | Refusal, check: Check, max_pixels: int) 
     if isinstance(verdict, Refusal):
         return [image_id, 0, verdict.reason, verdict.detail], b""
     back = content if is_file else b""
-    row = [image_id, len(back), verdict.format, verdict.mode, verdict.width, verdict.height, verdict.many_frames]
-    return row, back
+    return [image_id, len(back), *verdict], back
 
 
 def read_file(path: str, max_pixels: int) -> bytes | Refusal:
@@ -88,40 +89,42 @@ def read_file(path: str, max_pixels: int) -> bytes | Refusal:
     """
     for number in range(2):
         try:
-            with open(path, "rb", buffering=0) as stream:
-                before = os.fstat(stream.fileno())
-                if before.st_size <= SMALL:
-                    content = stream.read(before.st_size + 1)
-                elif isinstance(refusal := _refuse_large(stream.read(HEAD), path, before.st_size, max_pixels), Refusal):
-                    return refusal
-                else:
-                    stream.seek(0)
-                    content = stream.read()
+            file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError as error:
             return VANISHED if number else Refusal("unreadable", str(error.strerror))
         except OSError as error:
-            return Refusal("unreadable", error.strerror or type(error).__name__)
+            return Refusal("unreadable", str(error.strerror))
+        try:
+            before = os.fstat(file)
+            content = _read(file, path, before.st_size, max_pixels)
+            if isinstance(content, Refusal) or (
+                len(content) == before.st_size and _state(before) == _state(os.fstat(file))
+            ):
+                return content
+        except OSError as error:
+            return Refusal("unreadable", str(error.strerror))
         except MemoryError:
             return Refusal("decoder_memory", "is larger than ingest.max_memory_mb allows")
-        if len(content) == before.st_size and _state(path) == (before.st_ino, before.st_size, before.st_mtime_ns):
-            return content
+        finally:
+            os.close(file)
     return Refusal("unstable_file", "it changed while it was read, twice")
 
 
-def _refuse_large(head: bytes, path: str, size: int, max_pixels: int) -> Refusal | None:
-    if isinstance(refusal := sniff(head, path), Refusal):
-        return refusal
-    if size > 8 * max_pixels + 2**20:
-        return Refusal("too_large", f"{size} bytes, more than ingest.max_pixels: {max_pixels} can need")
-    return None
+def _read(file: int, path: str, size: int, max_pixels: int) -> bytes | Refusal:
+    if size > SMALL:
+        if isinstance(refusal := sniff(os.pread(file, HEAD, 0), path), Refusal):
+            return refusal
+        if size > 8 * max_pixels + 2**20:
+            return Refusal("too_large", f"{size} bytes, more than ingest.max_pixels: {max_pixels} can need")
+    content = os.read(file, size)
+    while len(content) < size and (more := os.read(file, size - len(content))):
+        content += more
+    return content
 
 
-def _state(path: str) -> tuple[int, int, int] | None:
-    try:
-        now = os.stat(path)
-    except OSError:
-        return None
-    return now.st_ino, now.st_size, now.st_mtime_ns
+def _state(file: os.stat_result) -> tuple[int, int, int]:
+    """What differs after a file was written to, deleted, or replaced by another of its name (it has a link less)."""
+    return file.st_size, file.st_mtime_ns, file.st_nlink
 
 
 def _confine(max_memory_mb: int) -> None:

@@ -204,6 +204,18 @@ def test_a_refused_image_says_why(name: str) -> None:
     assert getattr(verdict, "reason", None) == reason, verdict
 
 
+@pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_a_wide_image_on_its_side(format_: str) -> None:
+    """An image that is not square and lies on its side is accepted, and its middle is cut out upright."""
+    wide = np.repeat(np.arange(0, 240, 10, dtype=np.uint8)[None], 8, 0)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    stored = Image.fromarray(wide).transpose(Image.Transpose.ROTATE_90)
+    content = saved(stored, format_, exif=exif, **({"lossless": True} if format_ == "WEBP" else {"quality": 100}))
+    assert isinstance(check(content, "a.bin", MAX_PIXELS), Sound)
+    assert np.abs(decode(content, 8, 1, BACKGROUND)[0].astype(int) - wide[:, 8:16]).max() <= 2
+
+
 @pytest.mark.parametrize("name", [name for name in SEEN if name.startswith("png orientation")])
 def test_orientations_look_the_same_in_grey(name: str) -> None:
     """One channel is turned like three."""
