@@ -15,7 +15,7 @@ import traceback
 import warnings
 from collections.abc import Callable
 from importlib import import_module
-from io import BufferedWriter
+from io import BufferedWriter, FileIO
 from typing import Any, BinaryIO
 
 from tasks.images.record import Refusal
@@ -34,7 +34,7 @@ def main(options: dict[str, Any]) -> None:
     """Answer requests until the pipe ends. A decoder that takes too long ends the process: SIGALRM's default act."""
     module, name = options["check"].split(":")
     check = getattr(import_module(module), name)
-    requests, answers = sys.stdin.buffer, BufferedWriter(sys.stdout.buffer.raw, PIPE_BYTES)
+    requests, answers = sys.stdin.buffer, BufferedWriter(FileIO(1, "wb", closefd=False), PIPE_BYTES)
     _confine(options["max_memory_mb"])
     answers.write(READY)
     answers.flush()
