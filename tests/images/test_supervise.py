@@ -76,9 +76,9 @@ def test_a_worker_killed_from_outside_costs_nothing(tmp_path: Path) -> None:
 
 def test_memory_is_limited_by_the_kernel() -> None:
     """An image that fits max_pixels and not the memory is refused by name; the next one is sound."""
-    rows = [b"\0" * 8000 * 3] * 8000
-    bomb = png(rows, 8000, 8000, 8, 2)
-    ingest = INGEST.model_copy(update={"max_pixels": 100_000_000, "max_memory_mb": 200, "max_seconds": 60.0})
+    rows = [b"\0" * 5000 * 3] * 5000
+    bomb = png(rows, 5000, 5000, 8, 2)
+    ingest = INGEST.model_copy(update={"max_pixels": 100_000_000, "max_memory_mb": 128, "max_seconds": 60.0})
     done = list(check_all([_record("bomb.png", bomb), _record("a.png", picture(0))], ingest))
     assert [_reason(checked) for checked in done] == ["decoder_memory", "none"]
 
