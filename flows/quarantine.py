@@ -14,7 +14,6 @@ HOW = {
     "misplaced": "move it, or take it: understudy quarantine --release PATH --label CLASS (without --label: pool)",
     "no_label": "label it, or: understudy quarantine --release PATH --label CLASS",
     "suspect_tail": "look at it; copy it again, or take it: understudy quarantine --release PATH",
-    "multi_frame": "look at it, or take its first frame: understudy quarantine --release PATH",
     "too_large": "raise ingest.max_pixels in params.yaml, or make it smaller",
     "unstable_file": "run again when nobody writes it any more",
 }

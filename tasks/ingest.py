@@ -16,12 +16,12 @@ import pyarrow.compute as pc
 from tasks import files, resolutions
 from tasks.errors import TooManyBad, UserError
 from tasks.images import quarantine, release
-from tasks.images.decode import warnings_are_errors
 from tasks.images.index import FileIndex
-from tasks.images.intake import Intake, check_all, counts, texts
+from tasks.images.intake import Intake, counts, texts
 from tasks.images.record import Record, Refusal
 from tasks.images.shards import Shards
 from tasks.images.sources import open_source, prepare
+from tasks.images.supervise import check_all
 from tasks.params import value_at
 from tasks.progress import Progress
 from tasks.stage import Stage, code_in_use
@@ -93,7 +93,7 @@ def _take_in(
 ) -> int:
     """Take every record in and say how many had to be read; images that are not stored yet go into new shards."""
     read, lock = 0, Lock()
-    with Progress(total, stage.name, "files") as progress, warnings_are_errors():
+    with Progress(total, stage.name, "files") as progress:
 
         def to_read() -> Iterator[Record]:
             """The rest is known. Whoever checks may ask for records from a thread of its own."""
@@ -106,7 +106,7 @@ def _take_in(
                 if not known:
                     yield record
 
-        for checked in check_all(to_read(), stage.settings.ingest.max_pixels):
+        for checked in check_all(to_read(), stage.settings.ingest):
             with lock:
                 index.note(checked)
                 read += not isinstance(checked.record.content, Refusal)

@@ -75,6 +75,15 @@ class Ingest(Section):
     """How images are checked and taken in."""
 
     max_pixels: int = Field(ge=64, le=1_000_000_000, description="Larger images are quarantined before decoding.")
+    max_seconds: float = Field(
+        gt=0, le=3600, description="An image that takes longer to decode is quarantined; its decoder is ended."
+    )
+    max_memory_mb: int = Field(
+        ge=128,
+        le=1_048_576,
+        description="Address space of a process that decodes images, one per core; an image that needs more is "
+        "quarantined.",
+    )
     max_bad_fraction: float = Field(
         ge=0, le=1, description="The run stops (exit 3) when a larger share of the files is unusable."
     )

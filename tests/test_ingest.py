@@ -24,7 +24,7 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
     "empty_file": lambda content: b"",
     "truncated": lambda content: content[: len(content) // 2],
     "not_an_image": lambda content: b"x" + content,
-    "format_not_allowed": lambda content: b"GIF89a" + content,
+    "format_not_allowed": lambda content: b"8BPS" + content,
 }
 OUTCOMES = st.lists(st.tuples(st.sampled_from([*CLASSES, ""]), st.sampled_from([*DAMAGE])), min_size=1, max_size=14)
 

@@ -5,8 +5,8 @@ from pathlib import PurePosixPath
 from urllib.parse import quote, unquote
 
 from tasks.errors import UserError
-from tasks.images.decode import sniff
 from tasks.images.record import Refusal
+from tasks.images.sniff import sniff
 
 LONGEST = 255  # bytes, of ext4, APFS and NTFS alike
 ID_DIGITS = 16  # of image_id in a file name; two images of a billion share them once in 40 exports of all of them

@@ -9,7 +9,6 @@ import hashlib
 import json
 import os
 from array import array
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +18,9 @@ import pyarrow.parquet as pq
 
 from tasks import files
 from tasks.errors import Integrity
-from tasks.images.decode import Sound
-from tasks.images.intake import Checked
+from tasks.images.check import Sound
 from tasks.images.record import Record, Refusal
+from tasks.images.supervise import Checked
 
 Seen = tuple[int, int, int]  # size, mtime_ns and inode; size, 0 and 0 of bytes that stand in a table
 NUMBERS = ("key", "size", "mtime_ns", "inode")
@@ -112,7 +111,7 @@ class FileIndex:
         for name, value in zip(NUMBERS, (_number(path), *seen), strict=True):
             self._next[name].append(value)
         self._next_ids += image_id
-        text = json.dumps(asdict(verdict))
+        text = json.dumps(verdict._asdict())
         self._next_sound.append(self._code_of.setdefault(text, len(self._code_of)))
 
     def _is_drawn(self, path: str) -> bool:

@@ -1,27 +1,18 @@
-"""Records taken in one by one: read, hashed and checked by threads, then accepted or refused, in order.
+"""Checked records accepted or refused, one by one: each ends up in one of two tables, and the counts add up."""
 
-A record carries its id, label and bytes together, so a bad file costs its own row and never moves a label to another
-image. Every record ends up in one of two tables, and the counts add up.
-"""
-
-import hashlib
-import os
-from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from itertools import islice
+from collections import Counter
+from collections.abc import Mapping
 from operator import itemgetter
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks.images.decode import Sound, check, sniff, wrong_extension
+from tasks.images.check import Sound
 from tasks.images.record import IGNORED, Record, Refusal
+from tasks.images.sniff import wrong_extension
+from tasks.images.supervise import Checked
 
-CHUNK = 16  # records a thread takes at once
 TEXT, NUMBER = pa.string(), pa.int32()
 CODED = ("place", "origin", "format", "mode", "label", "reason")
 ACCEPTED = pa.schema(
@@ -29,57 +20,6 @@ ACCEPTED = pa.schema(
     + [pa.field(name, NUMBER) for name in ("width", "height")]
 )
 QUARANTINED = pa.schema([pa.field(name, TEXT) for name in ("path", "place", "origin", "reason", "detail", "image_id")])
-
-
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """A record after its check; `content` is empty when it was refused, `image_id` None when it was never read."""
-
-    record: Record
-    image_id: str | None
-    content: bytes
-    verdict: Sound | Refusal
-
-
-def check_all(records: Iterable[Record], max_pixels: int) -> Iterator[Checked]:
-    """Check records in threads; they come out in the order they went in, and only a few are in memory at a time."""
-    todo, threads = iter(records), os.cpu_count() or 1
-    with ThreadPoolExecutor(threads) as pool:
-        running: deque[Future[list[Checked]]] = deque()
-        while True:
-            while len(running) < 2 * threads and (chunk := list(islice(todo, CHUNK))):
-                running.append(pool.submit(lambda some: [check_record(r, max_pixels) for r in some], chunk))
-            if not running:
-                return
-            yield from running.popleft().result()
-
-
-def check_record(record: Record, max_pixels: int) -> Checked:
-    """Read a record's bytes if need be, hash and check them."""
-    content = record.content
-    if isinstance(content, Path):
-        content = _read(content, record.path, max_pixels)
-    if isinstance(content, Refusal):
-        return Checked(record, None, b"", content)
-    verdict = check(content, record.path, max_pixels)
-    if isinstance(verdict, Refusal) and verdict.sound is not None and verdict.reason == record.released:
-        verdict = verdict.sound
-    image_id = hashlib.sha256(content).hexdigest()
-    return Checked(record, image_id, b"" if isinstance(verdict, Refusal) else content, verdict)
-
-
-def _read(path: Path, name: str, max_pixels: int) -> bytes | Refusal:
-    """A file's bytes; of a file that cannot be an image only the first ones are read."""
-    try:
-        with path.open("rb") as stream:
-            head = stream.read(16)
-            if isinstance(refusal := sniff(head, name), Refusal):
-                return refusal
-            if (size := os.fstat(stream.fileno()).st_size) > 8 * max_pixels + 2**20:
-                return Refusal("too_large", f"{size} bytes, more than ingest.max_pixels: {max_pixels} can need")
-            return head + stream.read()
-    except OSError as error:
-        return Refusal("unreadable", error.strerror or type(error).__name__)
 
 
 class Rows:
@@ -137,7 +77,7 @@ class Intake:
         label = record.label and self._resolved.get(image_id, record.label)
         seen = verdict.format, verdict.mode, label, verdict.width, verdict.height
         self._accepted.add(image_id, record.path, record.place, record.origin, *seen)
-        self._many_frames += verdict.frames > 1
+        self._many_frames += verdict.many_frames
         self._wrong_extension += wrong_extension(record.path, verdict.format)
         digest = bytes.fromhex(image_id)
         is_new = digest not in self._seen

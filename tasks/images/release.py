@@ -11,7 +11,7 @@ from pathlib import Path
 from tasks import ledger
 from tasks.images.record import Record, Refusal, unknown_class
 
-REASONS = ("misplaced", "no_label", "suspect_tail", "multi_frame")  # the files behind them can be decoded
+REASONS = ("misplaced", "no_label", "suspect_tail")  # the files behind them can be decoded
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,10 @@ import pyarrow.compute as pc
 from PIL import Image
 
 from tasks import files
-from tasks.images.decode import FORMATS, decode, sniff
+from tasks.images.decode import decode
+from tasks.images.sniff import FORMATS, sniff
 
+SHOWN = {*FORMATS} - {"TIFF"}  # what browsers show
 LARGEST, SIDE, WHITE = 8192, 112, 255  # bytes put in as they are; pixels and background of a smaller copy
 
 
@@ -30,7 +32,7 @@ def as_shown(folder: Path, ids: Collection[str]) -> dict[str, str]:
 def data_uri(content: bytes) -> str:
     """A checked image as a data URI of some kilobytes."""
     format_ = sniff(content[:16], "")
-    if len(content) > LARGEST or format_ not in FORMATS:
+    if len(content) > LARGEST or format_ not in SHOWN:
         stream = io.BytesIO()
         Image.fromarray(decode(content, SIDE, 3, WHITE).transpose(1, 2, 0)).save(stream, "JPEG", quality=85)
         content, format_ = stream.getvalue(), "JPEG"

@@ -15,7 +15,7 @@ from PIL import Image
 from tasks import files, stage
 from tests.conftest import ROOT
 
-SUFFIX = {"PNG": "png", "JPEG": "jpg", "WEBP": "webp", "BMP": "bmp"}
+SUFFIX = {"PNG": "png", "JPEG": "jpg", "WEBP": "webp", "BMP": "bmp", "GIF": "gif", "TIFF": "tif"}
 
 
 def picture(number: int, format_: str = "PNG", side: int = 8) -> bytes:
