@@ -94,6 +94,31 @@ def test_edited_and_deleted_files_leave_the_catalog_not_the_shards(tmp_path: Pat
     assert shards.items() <= _shards(workspace).items()
 
 
+def test_shards_survive_a_kill_between_two_renames(tmp_path: Path) -> None:
+    """Killed after the old artefact left its place and before the new one took it: the next run finds it again."""
+    workspace = Workspace(tmp_path)
+    write_all(workspace.source, START)
+    _run(workspace)
+    place, aside = tmp_path / "data/images/own", tmp_path / ".work/ingest@own/out/2.old"
+    inode = (place / "part-00000.parquet").stat().st_ino
+    aside.parent.mkdir()
+    place.rename(aside)
+    assert _run(workspace)["read"] == 0
+    assert (place / "part-00000.parquet").stat().st_ino == inode
+
+
+def test_a_shard_that_lost_bytes_is_named(tmp_path: Path) -> None:
+    """Exit 5 before anything is built on it."""
+    workspace = Workspace(tmp_path)
+    write_all(workspace.source, START)
+    _run(workspace)
+    shard = tmp_path / "data/images/own/part-00000.parquet"
+    shard.write_bytes(shard.read_bytes()[:-1])
+    code, said = workspace.run("ingest")
+    assert code == 5
+    assert "data/images/own/part-00000.parquet has" in said
+
+
 def test_another_source_under_the_name_starts_afresh(tmp_path: Path) -> None:
     """Shards of a source that was replaced by another one are not dragged along."""
     workspace = Workspace(tmp_path)

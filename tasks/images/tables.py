@@ -41,7 +41,8 @@ class ParquetTable:
         self.path = path
         refuse_hostile(path)
         try:
-            self._file = pq.ParquetFile(path)
+            # pre_buffer would keep every row group that was read: the whole manifest, images and all
+            self._file = pq.ParquetFile(path, pre_buffer=False)
         except (OSError, pa.ArrowException) as error:
             what = f"{path} is no complete Parquet file ({path.stat().st_size} bytes): {error}"
             raise UserError("bad_manifest", what, "copy or write the file again") from None
