@@ -4,6 +4,7 @@ data/split/pool.parquet and data/probs/rK are both sorted by image_id, so they a
 block, C classes.
 """
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute
 import pyarrow.parquet as pq
 
-from tasks import files
+from tasks import decisions, files
 from tasks.core import belief, curation
 from tasks.core.selection import Keys
 from tasks.errors import UserError
@@ -26,6 +27,7 @@ Column = Any  # an Arrow array, and
 compute: Any = pyarrow.compute  # the stubs of neither know what they take
 T = TypeVar("T")
 R = TypeVar("R")
+THREADS = os.cpu_count() or 1
 VALUES = 1 << 22  # probabilities in a block: some 100 MB with what is computed from them
 
 
@@ -50,7 +52,7 @@ class Beliefs:
 
     def blocks(self) -> Iterator[Block]:
         """Every row of the pool table once; AssertionError where the probabilities are not exactly the pool's."""
-        probs = _Reader(files.iter_batches(files.parts(files.probs(self.round)), self._rows))
+        probs = _Reader(files.iter_batches(files.parts(files.probs(self.round)), self.rows))
         for pool in self.pool():
             ours = pool.filter(compute.equal(pool["status"], "pool")).combine_chunks()
             table = probs.take(ours.num_rows)
@@ -63,15 +65,16 @@ class Beliefs:
 
     def pool(self) -> Iterator[pa.Table]:
         """The pool table alone, in the same blocks."""
-        yield from files.iter_batches([files.SPLIT / "pool.parquet"], self._rows, self._columns)
+        yield from files.iter_batches([files.SPLIT / "pool.parquet"], self.rows, self._columns)
 
     def tempered(self, temperature: float) -> Iterator[np.ndarray]:
         """One pass over the probabilities alone, (B, C), after the temperature."""
-        for table in files.iter_batches(files.parts(files.probs(self.round)), self._rows, ["prob"]):
+        for table in files.iter_batches(files.parts(files.probs(self.round)), self.rows, ["prob"]):
             yield belief.tempered(_matrix(table["prob"], self.classes), temperature)
 
     @property
-    def _rows(self) -> int:
+    def rows(self) -> int:
+        """Rows of the pool table in a block."""
         return max(min(VALUES // self.classes, 1 << 16), 1 << 10)
 
 
@@ -89,6 +92,20 @@ def prior_ratio(beliefs: Beliefs, settings: Curate, classes: list[str], key: str
     labeled_C = np.array([labels.get(name, 0) for name in classes], dtype=np.float64)
     ratio_C: np.ndarray | None = belief.prior_ratio(align, lambda: beliefs.tempered(settings.temperature), labeled_C)
     return ratio_C
+
+
+def human_words(teacher: str, classes: list[str], ledger: dict[str, decisions.Decision]) -> dict[str, int]:
+    """What people said of each image they spoke of, in the teacher's round and before; newer rounds overrule older."""
+    words: dict[str, int] = {}
+    path = files.labels(teacher) / "labels.parquet"
+    for table in files.iter_batches([path], 1 << 16, ["image_id", "label", "source"]):
+        said = table.filter(compute.equal(table["source"], "human")).to_pydict()
+        for image_id, name in zip(said["image_id"], said["label"], strict=True):
+            words[image_id] = curation.REJECTED if name is None else classes.index(name)
+    fixed = {"reject": curation.REJECTED, "undo": curation.NO_DECISION}
+    for image_id, decision in ledger.items():
+        words[image_id] = fixed[decision.action] if decision.action in fixed else classes.index(decision.new)
+    return words
 
 
 class Words:

@@ -6,7 +6,6 @@ soft labels are kept.
 """
 
 import math
-import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,13 +16,12 @@ import pyarrow as pa
 from tasks import beliefs, decisions, files
 from tasks.beliefs import Beliefs, Column, Compact, Words, compute
 from tasks.core import belief
-from tasks.core.curation import KEPT, NO_DECISION, REASONS, REJECTED, SOURCE_CAP, Dealer, Plan, confidence
+from tasks.core.curation import KEPT, REASONS, SOURCE_CAP, Dealer, Plan, confidence
 from tasks.errors import Held
 from tasks.params import Curate, Round
 from tasks.stage import Stage
 
 PARAMS = ("rounds.{key}.teacher", "rounds.{key}.curate")
-THREADS = os.cpu_count() or 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +45,12 @@ def curate(stage: Stage, round_: str) -> None:
     classes: list[str] = files.read_json(files.SPLIT / "classes.json")
     ledger = decisions.latest(stage.input(files.decisions(round_)), classes)
     stage.input(files.labels(entry.teacher))
-    words = Words(human_words(entry.teacher, classes, ledger))
+    words = Words(beliefs.human_words(entry.teacher, classes, ledger))
 
     stored = Beliefs(round_, len(classes), with_source=entry.curate.source_cap is not None)
     ratio_C = beliefs.prior_ratio(stored, entry.curate, classes, f"rounds.{round_}.curate")
-    compact = beliefs.compact(stored, words, entry.curate, ratio_C, THREADS)
-    decided = Decided(round_, entry, classes, stored, ratio_C, compact, compact.decide(entry.curate, THREADS))
+    compact = beliefs.compact(stored, words, entry.curate, ratio_C, beliefs.THREADS)
+    decided = Decided(round_, entry, classes, stored, ratio_C, compact, compact.decide(entry.curate, beliefs.THREADS))
     _refuse_disasters(decided)
 
     reasons: Counter[str] = Counter()
@@ -79,20 +77,6 @@ def curate(stage: Stage, round_: str) -> None:
     )
     if unknown:
         print(f"curate@{round_}: {unknown} decisions are about images that are not in this pool; they are left alone")
-
-
-def human_words(teacher: str, classes: list[str], ledger: dict[str, decisions.Decision]) -> dict[str, int]:
-    """What people said of each image they spoke of, in the teacher's round and before; newer rounds overrule older."""
-    words: dict[str, int] = {}
-    path = files.labels(teacher) / "labels.parquet"
-    for table in files.iter_batches([path], 1 << 16, ["image_id", "label", "source"]):
-        said = table.filter(compute.equal(table["source"], "human")).to_pydict()
-        for image_id, name in zip(said["image_id"], said["label"], strict=True):
-            words[image_id] = REJECTED if name is None else classes.index(name)
-    fixed = {"reject": REJECTED, "undo": NO_DECISION}
-    for image_id, decision in ledger.items():
-        words[image_id] = fixed[decision.action] if decision.action in fixed else classes.index(decision.new)
-    return words
 
 
 def _label_table(decided: Decided) -> Iterator[pa.Table]:

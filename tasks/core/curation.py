@@ -139,6 +139,7 @@ class Plan:
     extra: Cut
     base_C: Counts
     kept_C: Counts  # images
+    duplicates: bool  # is any image shown more than once
 
 
 def decide(
@@ -241,14 +242,20 @@ def balance(
     count_C = first.count_G
     if per_class is None or not count_C.any():
         return Plan(
-            floor_C, *_cuts(label_N, key_N, first, count_C, 0 * count_C, threads), np.minimum(count_C, 1), count_C
+            floor_C,
+            *_cuts(label_N, key_N, first, count_C, 0 * count_C, threads),
+            np.minimum(count_C, 1),
+            count_C,
+            False,
         )
     human_C = _count(label_N, key_N, classes, PERSON, PERSON, threads)
     wanted = per_class if per_class != "mean" else int(count_C[count_C > 0].mean() + 0.5)
     kept_C = np.maximum(np.minimum(count_C, wanted), human_C)
     shown_C = np.clip(wanted, kept_C, kept_C * max_copies)
     base_C, rest_C = np.divmod(shown_C, np.maximum(kept_C, 1))
-    return Plan(floor_C, *_cuts(label_N, key_N, first, kept_C, rest_C, threads), base_C, kept_C)
+    return Plan(
+        floor_C, *_cuts(label_N, key_N, first, kept_C, rest_C, threads), base_C, kept_C, bool((shown_C > kept_C).any())
+    )
 
 
 class Dealer:
@@ -261,16 +268,18 @@ class Dealer:
     def deal(self, label_B: Groups, key_B: Keys) -> tuple[NDArray[np.int32], NDArray[np.int8]]:
         """Copies and reasons of the next block."""
         plan = self.plan
-        kept_B = plan.kept.takes(label_B, key_B, self._kept_C) & (key_B > 0)
-        copies_B = np.where(kept_B, plan.base_C[label_B], 0)
-        copies_B += plan.extra.takes(label_B, key_B, self._extra_C)
+        kept_B = plan.kept.takes(label_B, key_B, self._kept_C)
+        copies_B = kept_B.astype(np.int32)
+        if plan.duplicates:
+            copies_B *= plan.base_C.astype(np.int32)[label_B]
+            copies_B += plan.extra.takes(label_B, key_B, self._extra_C)
         reason_B = np.where(kept_B, KEPT, CLASS_FULL).astype(np.int8)
         reason_B[key_B == PERSON] = HUMAN_LABEL
         out_K = np.flatnonzero(key_B < 0)
         below_K = -key_B[out_K] < plan.floor_C[label_B[out_K]]
         reason_B[out_K] = np.where(below_K, LOW_CONFIDENCE, SOURCE_CAP)
         reason_B[key_B < -ASIDE] = HUMAN_REJECTED
-        return copies_B.astype(np.int32), reason_B
+        return copies_B, reason_B
 
 
 def _cuts(

@@ -51,7 +51,8 @@ class Cut:
         """Which rows of the next block are in. `seen_G` counts the ties before it, and is moved on."""
         cut_B = self.key_G[group_B]
         taken_B: NDArray[np.bool_] = key_B > cut_B
-        tie_K = np.flatnonzero((key_B == cut_B) & (self.ties_G[group_B] > 0))
+        tie_K = np.flatnonzero(key_B == cut_B)
+        tie_K = tie_K[self.ties_G[group_B[tie_K]] > 0]
         if len(tie_K):
             group_K = group_B[tie_K].astype(np.int64)
             order_K = np.argsort(group_K, kind="stable")
