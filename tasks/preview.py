@@ -16,8 +16,9 @@ import pyarrow.compute
 from tasks import beliefs, decisions, files
 from tasks.beliefs import Beliefs, Compact, Words
 from tasks.core import belief, curation
-from tasks.core.curation import CLASS_FULL, KEPT, SOURCE_CAP, SURE, Dealer, Plan
+from tasks.core.curation import CLASS_FULL, KEPT, SOURCE_CAP, Dealer, Plan
 from tasks.core.metrics import wilson
+from tasks.core.selection import SURE
 from tasks.errors import UserError
 from tasks.params import Curate, Settings
 

@@ -17,14 +17,25 @@ from numpy.typing import NDArray
 
 from tasks.core import thresholds
 from tasks.core.belief import UNIT, Align, exact_sum, prior_ratio, refuse_bad_rows, reweighted, tempered
-from tasks.core.selection import Counts, Cut, Groups, Histogram, Keys, cut, each_block, histogram
+from tasks.core.caps import cap_sources
+from tasks.core.selection import (
+    PERSON,
+    SURE,
+    Counts,
+    Cut,
+    Groups,
+    Histogram,
+    Keys,
+    count_between,
+    cut,
+    each_block,
+    histogram,
+)
 
 REASONS = ("kept", "low_confidence", "class_full", "human_label", "human_rejected", "source_cap")
 KEPT, LOW_CONFIDENCE, CLASS_FULL, HUMAN_LABEL, HUMAN_REJECTED, SOURCE_CAP = range(len(REASONS))
 NO_DECISION, REJECTED = -1, -2
 
-SURE = 0x3F800000  # the key of the confidence 1.0
-PERSON = SURE + 1
 ASIDE = 1 << 30  # rejected by a person: -(key + ASIDE)
 PerClass = int | Literal["mean"] | None
 
@@ -179,7 +190,7 @@ def floors(
     """The least key of each class that is kept, (C,). `mean` is over the images that nobody decided on."""
     fixed_C = thresholds.fixed(threshold, classes)
     if adaptive == "flexmatch":
-        confident_C = _count(label_N, key_N, classes, int(_key(fixed_C)[0]), SURE, threads)
+        confident_C = count_between(label_N, key_N, classes, int(_key(fixed_C)[0]), SURE, threads)
         return _key(thresholds.flexmatch(threshold, confident_C))
     if adaptive == "freematch":
         unit = UNIT * max(mean.images, 1)
@@ -198,35 +209,6 @@ def screen(label_N: Groups, key_N: Keys, floor_C: Keys, threads: int = 1) -> Non
 
     for _ in each_block(len(key_N), threads, negate):
         pass
-
-
-def cap_sources(source_N: Groups, key_N: Keys, cap: float, threads: int = 1) -> None:
-    """Negate, in place, the keys of a source beyond its cap: the least confident ones, the last ones of a tie.
-
-    `cap` from 1 on is a number of images; below 1 it is the largest share that one source may have of those that pass
-    the thresholds. What people labeled counts, and always stays. Not from a paper.
-    """
-    sources = int(source_N.max(initial=0)) + 1
-    first = histogram(source_N, key_N, sources, 1, PERSON, threads)
-    most = int(cap) if cap >= 1 else fair_cap(first.count_G, cap)
-    human_S = _count(source_N, key_N, sources, PERSON, PERSON, threads)
-    edge = cut(source_N, key_N, first, np.maximum(np.minimum(first.count_G, most), human_S), threads)
-    seen_S = np.zeros(sources, dtype=np.int64)
-    for rows in each_block(len(key_N), 1, lambda rows: rows):
-        key_B = key_N[rows]
-        np.negative(key_B, out=key_B, where=(key_B > 0) & ~edge.takes(source_N[rows], key_B, seen_S))
-
-
-def fair_cap(count_S: Counts, share: float) -> int:
-    """The largest n with n <= share · Σ min(count, n): then no source has more than its share. 0 where none is."""
-    low, high = 0, int(count_S.max(initial=0))
-    while low < high:  # share · Σ min(count, n) - n is concave in n and 0 at 0, so it changes its sign once
-        middle = (low + high + 1) // 2
-        if middle <= share * int(np.minimum(count_S, middle).sum()):
-            low = middle
-        else:
-            high = middle - 1
-    return low
 
 
 def balance(
@@ -248,7 +230,7 @@ def balance(
             count_C,
             False,
         )
-    human_C = _count(label_N, key_N, classes, PERSON, PERSON, threads)
+    human_C = count_between(label_N, key_N, classes, PERSON, PERSON, threads)
     wanted = per_class if per_class != "mean" else int(count_C[count_C > 0].mean() + 0.5)
     kept_C = np.maximum(np.minimum(count_C, wanted), human_C)
     shown_C = np.clip(wanted, kept_C, kept_C * max_copies)
@@ -290,13 +272,3 @@ def _cuts(
 
 def _key(threshold_C: NDArray[np.float32]) -> Keys:
     return np.maximum(threshold_C.view(np.int32), 1)
-
-
-def _count(group_N: Groups, key_N: Keys, groups: int, low: int, high: int, threads: int) -> Counts:
-    """Rows of each group with low <= key <= high."""
-
-    def count(rows: slice) -> Counts:
-        inside_B = (key_N[rows] >= low) & (key_N[rows] <= high)
-        return np.bincount(group_N[rows][inside_B], minlength=groups)
-
-    return sum(each_block(len(key_N), threads, count), start=np.zeros(groups, dtype=np.int64))

@@ -20,6 +20,8 @@ Counts = NDArray[np.int64]
 Groups = NDArray[np.integer[Any]]
 T = TypeVar("T")
 
+SURE = 0x3F800000  # the key of the confidence 1.0
+PERSON = SURE + 1  # of a label that a person set
 BLOCK = 1 << 18
 CELLS = 18  # log2 of the cells of all histograms together: 2 MB, which a core's cache holds
 NEVER = np.int32(1 << 30)  # above every key (1.0 has the bits 0x3f800000); key - NEVER cannot wrap to a small number
@@ -93,6 +95,16 @@ def cut(group_N: Groups, key_N: Keys, first: Histogram, wanted_G: Counts, thread
             break
         count_GK = _count(group_N, key_N, low_G, span, min(_bits(len(low_G)), span), threads)
     return Cut(np.where(all_G, np.int32(first.low - 1), low_G).astype(np.int32), left_G)
+
+
+def count_between(group_N: Groups, key_N: Keys, groups: int, low: int, high: int, threads: int) -> Counts:
+    """Rows of each group with low <= key <= high."""
+
+    def count(rows: slice) -> Counts:
+        inside_B = (key_N[rows] >= low) & (key_N[rows] <= high)
+        return np.bincount(group_N[rows][inside_B], minlength=groups)
+
+    return sum(each_block(len(key_N), threads, count), start=np.zeros(groups, dtype=np.int64))
 
 
 def each_block(rows: int, threads: int, work: Callable[[slice], T]) -> Iterator[T]:

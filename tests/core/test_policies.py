@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tasks.core import belief, curation, selection, thresholds
+from tasks.core import belief, caps, curation, selection, thresholds
 
-PERSON = curation.PERSON
+PERSON = selection.PERSON
 
 
 @st.composite
@@ -19,7 +19,7 @@ def columns(draw: st.DrawFn) -> tuple[NDArray[np.int16], NDArray[np.int32], int]
     n, groups = draw(st.integers(0, 200)), draw(st.integers(1, 6))
     rng = np.random.default_rng(draw(st.integers(0, 2**20)))
     step = draw(st.sampled_from([1, 7, 1 << 9, 1 << 20]))
-    key_N = (0x3F000000 + step * rng.integers(0, 8, n)).clip(1, curation.SURE).astype(np.int32)
+    key_N = (0x3F000000 + step * rng.integers(0, 8, n)).clip(1, selection.SURE).astype(np.int32)
     key_N[rng.random(n) < 0.1] = PERSON
     key_N[rng.random(n) < 0.2] *= -1
     return rng.integers(0, groups, n).astype(np.int16), key_N, groups
@@ -53,7 +53,7 @@ def test_source_caps_hold_exactly(n: int, cap: float, seed: int) -> None:
     source_N = rng.integers(0, 3, n).astype(np.int16)
     key_N = (0x3F000000 + rng.integers(0, 4, n)).astype(np.int32)
     before = key_N.copy()
-    curation.cap_sources(source_N, key_N, cap)
+    caps.cap_sources(source_N, key_N, cap)
     assert np.array_equal(np.abs(key_N), before)
     counts = [int((source_N == s).sum()) for s in range(3)]
     most = max(m for m in range(max(counts) + 1) if cap >= 1 or m <= cap * sum(min(c, m) for c in counts))
@@ -65,8 +65,8 @@ def test_source_caps_hold_exactly(n: int, cap: float, seed: int) -> None:
 
 def test_people_pass_a_source_cap_and_use_it_up() -> None:
     """Two labels of people in a source with a cap of 1 stay; the teacher's own are capped."""
-    key_N = np.array([curation.SURE, PERSON, PERSON, curation.SURE], dtype=np.int32)
-    curation.cap_sources(np.array([0, 0, 0, 1], dtype=np.int16), key_N, 1)
+    key_N = np.array([selection.SURE, PERSON, PERSON, selection.SURE], dtype=np.int32)
+    caps.cap_sources(np.array([0, 0, 0, 1], dtype=np.int16), key_N, 1)
     assert (key_N > 0).tolist() == [False, True, True, True]
 
 
