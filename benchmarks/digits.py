@@ -146,16 +146,20 @@ def ours(split: Split, cfg: params.Settings, seed: int) -> dict[str, float]:
     }
     for index, (key, entry) in enumerate(cfg.rounds.items(), start=1):
         prob_NC = predict(nets[entry.teacher], image_NCHW[split.pool], cfg.label.batch).numpy()
-        pseudo = pseudo_examples(image_NCHW[split.pool], prob_NC, entry.curate)
+        pseudo = pseudo_examples(image_NCHW[split.pool], prob_NC, entry.curate, label_N[split.labeled])
         nets[key] = fit(cfg, entry.student, labeled, pseudo, seed, index)
         scores[f"student {key}"] = score(nets[key])
     return scores
 
 
-def pseudo_examples(image_NCHW: Tensor, prob_NC: NDArray[Any], settings: params.Curate) -> Examples:
-    """The pool images a round learns from."""
-    nobody_N = np.full(len(prob_NC), -1)
-    curated = curate(prob_NC, nobody_N, **settings.model_dump(exclude={"max_share"}))
+def pseudo_examples(image_NCHW: Tensor, prob_NC: NDArray[Any], settings: params.Curate, labeled_K: Tensor) -> Examples:
+    """The pool images a round learns from: one source, nobody corrected anything."""
+    nobody_N, source_N = np.full(len(prob_NC), -1), np.zeros(len(prob_NC), dtype=np.int16)
+    labeled_C = np.bincount(labeled_K.numpy(), minlength=CLASSES)
+    chosen = settings.model_dump(exclude={"max_share"})
+    if isinstance(settings.align, dict):
+        chosen["align"] = np.array([settings.align[str(c)] for c in range(CLASSES)])
+    curated = curate(prob_NC, nobody_N, source_N, labeled_C, **chosen)
     kept_N = torch.from_numpy(curated.copies_N > 0)
     copies_N = torch.from_numpy(curated.copies_N.astype(np.int64))
     return Examples(image_NCHW[kept_N], torch.from_numpy(curated.target_NC)[kept_N], copies_N[kept_N])

@@ -80,6 +80,35 @@ def review(
 
 
 @app.command()
+def curate(
+    round_: Annotated[str, typer.Option("--round", help="Whose pseudo-labels.")] = "r1",
+    preview: Annotated[
+        bool, typer.Option("--preview", help="Change nothing: show what thresholds would keep.")
+    ] = False,
+    truth: Annotated[
+        bool, typer.Option("--truth", help="Judge by the sealed labels of the pool: to study, not to choose.")
+    ] = False,
+) -> None:
+    """Show, with --preview, how many labels a grid of thresholds would keep, and how many of them are right."""
+
+    def action() -> None:
+        from tasks.errors import UserError
+
+        if not preview:
+            what = f"labels are made by the stage curate@{round_}; this command only shows what settings would do"
+            raise UserError("not_here", what, f"add --preview, or run `understudy run --stage curate@{round_}`")
+        from flows.results import preview_table
+        from tasks.params import load
+        from tasks.preview import preview as look
+
+        found = look(load(), round_, truth)
+        _print_table(f"what curate@{round_} would keep", preview_table(found.rows))
+        print(*found.notes, f"plot: {found.plot}", sep="\n")
+
+    _leave(action)
+
+
+@app.command()
 def check() -> None:
     """Check params.yaml, and that the sources and ledgers it names are there."""
 
@@ -201,10 +230,7 @@ def main() -> None:
 
 
 def _show() -> None:
-    from rich.box import SIMPLE_HEAD
     from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
 
     from flows import results
 
@@ -214,22 +240,25 @@ def _show() -> None:
         console.print("no results yet: `make run` makes them")
         return
     for name, rows in tables.items():
-        shown = Table(
-            title=escape(results.TITLES[name]),
-            title_justify="left",
-            box=SIMPLE_HEAD,
-            pad_edge=False,
-            collapse_padding=True,
-        )
-        columns = list(dict.fromkeys(column for row in rows for column in row))
-        for column in columns:
-            shown.add_column(column, justify="left" if column == "round" else "right")
-        for row in rows:
-            shown.add_row(*(escape(str(row.get(column, ""))) for column in columns))
-        console.print(shown)
+        _print_table(results.TITLES[name], rows)
     console.print(
         "\nwhere to look next", *(f"  {line}" for line in results.next_steps(Path.cwd())), sep="\n", markup=False
     )
+
+
+def _print_table(title: str, rows: list[dict[str, object]]) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    shown = Table(title=escape(title), title_justify="left", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    for column in columns:
+        shown.add_column(column, justify="left" if column == "round" else "right")
+    for row in rows:
+        shown.add_row(*(escape(str(row.get(column, ""))) for column in columns))
+    Console().print(shown)
 
 
 def _git_user() -> str:

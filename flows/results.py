@@ -79,3 +79,24 @@ def _read(root: Path, name: str) -> dict[str, Any]:
     except ValueError:
         raise Integrity("damaged_metrics", f"{path} is not JSON", "run `dvc repro`: it is written again") from None
     return value if isinstance(value, dict) else {}
+
+
+def preview_table(rows: list[Row]) -> list[Row]:
+    """The rows of tasks.preview as text; the threshold in params.yaml has an arrow."""
+
+    def text(row: Row) -> Row:
+        shown = {
+            "threshold": f"{'→ ' if row['chosen'] else ''}{row['threshold']:g}",
+            "confident": f"{row['confident']:,}",
+            "kept": f"{row['kept']:,}",
+            "of the pool": f"{row['share']:.1%}",
+            "with copies": f"{row['shown']:,}",
+            "smallest class": f"{row['smallest']:,}",
+            "largest class": f"{row['largest']:,}",
+        }
+        if "judged" in row:
+            right = "-" if row["precision"] is None else f"{row['precision']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
+            shown |= {"precision": right, "judged on": f"{row['judged']:,}"}
+        return shown
+
+    return [text(row) for row in rows]

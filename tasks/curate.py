@@ -1,21 +1,40 @@
-"""Stage `curate@rK`: which pseudo-labels are trusted, one reason for every pool image. People overrule teachers."""
+"""Stage `curate@rK`: which pseudo-labels are trusted, one reason for every pool image. People overrule teachers.
+
+The pool may be larger than memory. A first pass over the stored probabilities keeps a label and a key of each image
+(tasks/beliefs.py); on these the policies decide; a second pass writes the label table, with probabilities only where
+soft labels are kept.
+"""
 
 import math
 from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from tasks import decisions, files
-from tasks.core.curation import NO_DECISION, REASONS, REJECTED, Curated
-from tasks.core.curation import curate as curate_probs
+from tasks import beliefs, decisions, files
+from tasks.beliefs import Beliefs, Column, Compact, Words, compute
+from tasks.core import belief
+from tasks.core.curation import KEPT, REASONS, SOURCE_CAP, Dealer, Plan, confidence
 from tasks.errors import Held
 from tasks.params import Curate, Round
 from tasks.stage import Stage
 
 PARAMS = ("rounds.{key}.teacher", "rounds.{key}.curate")
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A round's pool after the first pass and the decision."""
+
+    round: str
+    entry: Round
+    classes: list[str]
+    stored: Beliefs
+    ratio_C: np.ndarray | None
+    compact: Compact
+    plan: Plan
 
 
 def curate(stage: Stage, round_: str) -> None:
@@ -24,105 +43,121 @@ def curate(stage: Stage, round_: str) -> None:
     stage.input(files.SPLIT)
     stage.input(files.probs(round_))
     classes: list[str] = files.read_json(files.SPLIT / "classes.json")
-    pool = files.read_table(files.SPLIT / "pool.parquet").to_pandas()
     ledger = decisions.latest(stage.input(files.decisions(round_)), classes)
-    previous = files.read_table(stage.input(files.labels(entry.teacher)) / "labels.parquet").to_pandas()
+    stage.input(files.labels(entry.teacher))
+    words = Words(beliefs.human_words(entry.teacher, classes, ledger))
 
-    ids = list(pool.loc[pool["status"] == "pool", "image_id"])
-    human_N, unknown = _human_word(ids, classes, previous, ledger)
-    prob_NC = _probabilities(round_, ids)
-    curated = curate_probs(prob_NC, human_N, **entry.curate.model_dump(exclude={"max_share"}))
-    _refuse_disasters(curated, entry.curate, round_, classes)
+    stored = Beliefs(round_, len(classes), with_source=entry.curate.source_cap is not None)
+    ratio_C = beliefs.prior_ratio(stored, entry.curate, classes, f"rounds.{round_}.curate")
+    compact = beliefs.compact(stored, words, entry.curate, ratio_C, beliefs.THREADS)
+    decided = Decided(round_, entry, classes, stored, ratio_C, compact, compact.decide(entry.curate, beliefs.THREADS))
+    _refuse_disasters(decided)
 
-    table = _label_table(curated, ids, classes, round_, entry)
-    excluded = pool[pool["status"] != "pool"]
-    rows = pd.concat([table, _excluded(excluded)]).sort_values("image_id")
-    counts = Counter(rows["reason"])
-    if sum(counts.values()) != len(pool):
-        raise AssertionError(f"{len(pool)} pool images, {sum(counts.values())} reasons")
-    files.write_table(
-        pa.Table.from_pandas(rows, schema=files.LABEL_TABLE, preserve_index=False).replace_schema_metadata(None),
-        stage.output(files.labels(round_)) / "labels.parquet",
-    )
-    learnt = rows[rows["copies"] > 0]
+    reasons: Counter[str] = Counter()
+    learnt = Counter(dict.fromkeys(classes, 0))
+    copies = images = 0
+    with files.table_writer(stage.output(files.labels(round_)) / "labels.parquet", files.LABEL_TABLE) as writer:
+        for table in _label_table(decided):
+            writer.write_table(table)
+            images += table.num_rows
+            reasons.update(_counts(table["reason"]))
+            shown = table.filter(compute.greater(table["copies"], 0))
+            copies += compute.sum(shown["copies"]).as_py() or 0
+            learnt.update(_counts(shown["label"]))
+    if sum(reasons.values()) != images or sum(learnt.values()) != int(decided.plan.kept_C.sum()):
+        raise AssertionError(f"{images} pool images, reasons {reasons}, kept {learnt}, planned {decided.plan.kept_C}")
+    unknown = len(words) - words.met
     stage.summary(
-        pool=len(pool),
-        reasons=dict(sorted(counts.items())),
-        kept=len(learnt),
-        copies=int(learnt["copies"].sum()),
-        per_class={name: int((learnt["label"] == name).sum()) for name in classes},
+        pool=images,
+        reasons=dict(sorted(reasons.items())),
+        kept=sum(learnt.values()),
+        copies=copies,
+        per_class=dict(learnt),
         unknown_decisions=unknown,
     )
     if unknown:
         print(f"curate@{round_}: {unknown} decisions are about images that are not in this pool; they are left alone")
 
 
-def _human_word(
-    ids: list[str], classes: list[str], previous: pd.DataFrame, ledger: dict[str, decisions.Decision]
-) -> tuple[np.ndarray, int]:
-    """What people said of each image: class index, REJECTED or NO_DECISION. Newer rounds overrule older ones.
-
-    Also returns how many decisions are about images that are not in the pool.
-    """
-    by_people = previous[previous["source"] == "human"].set_index("image_id")["label"]
-    words = {i: classes.index(name) if isinstance(name, str) else REJECTED for i, name in by_people.items()}
-    for image_id, decision in ledger.items():
-        fixed = {"reject": REJECTED, "undo": NO_DECISION}
-        words[image_id] = fixed[decision.action] if decision.action in fixed else classes.index(decision.new)
-    human_N = np.array([words.get(image_id, NO_DECISION) for image_id in ids], dtype=np.int64)
-    return human_N, len(words.keys() - set(ids))
-
-
-def _probabilities(round_: str, ids: list[str]) -> np.ndarray:
-    """Rows of data/probs/rK in the order of ids, float32 NxC; joined by id."""
-    table = pa.concat_tables(files.iter_tables(files.probs(round_)))
-    if table["image_id"].to_pylist() != ids:
-        raise AssertionError(f"data/probs/{round_} does not hold exactly the pool")
-    prob_NC: np.ndarray = pc.list_flatten(table["prob"]).to_numpy().reshape(len(ids), -1)
-    return prob_NC
+def _label_table(decided: Decided) -> Iterator[pa.Table]:
+    """The label table in blocks of consecutive rows: pool images, and those that the split took out."""
+    soft = decided.entry.curate.labels == "soft"
+    dealer, first = Dealer(decided.plan), 0
+    for block in decided.stored.blocks() if soft else decided.stored.pool():
+        pool, prob_BC = (block.pool, block.prob_BC) if isinstance(block, beliefs.Block) else (block, None)
+        ours = compute.equal(pool["status"], "pool").to_numpy()
+        rows = slice(first, first + int(ours.sum()))
+        columns = _columns(decided, dealer, rows, prob_BC)
+        first = rows.stop
+        place = pa.array(np.cumsum(ours) - 1, mask=~ours)
+        columns = {name: column.take(place) for name, column in columns.items()}
+        columns["copies"] = columns["copies"].fill_null(0)
+        columns["source"] = columns["source"].fill_null("")
+        columns["reason"] = compute.coalesce(columns["reason"], _one(pool["status"]))
+        yield pa.table({"image_id": _one(pool["image_id"]), **columns}, schema=files.LABEL_TABLE)
 
 
-def _label_table(curated: Curated, ids: list[str], classes: list[str], round_: str, entry: Round) -> pd.DataFrame:
-    soft = entry.curate.labels == "soft"
-    reason = np.array(REASONS)[curated.reason_N]
-    by_people = np.char.startswith(reason, "human")
-    learnt_soft = (reason == "kept") if soft else np.zeros(len(ids), dtype=bool)
-    label = np.array(classes, dtype=object)[curated.label_N]
-    label[reason == "human_rejected"] = None
-    return pd.DataFrame(
-        {
-            "image_id": ids,
-            "label": label,
-            "confidence": curated.confidence_N,
-            "soft": [row if keep else None for row, keep in zip(curated.target_NC, learnt_soft, strict=True)],
-            "copies": curated.copies_N,
-            "round": round_,
-            "source": np.where(by_people, "human", f"teacher:{entry.teacher}"),
-            "reason": reason,
-        }
-    )
+def _columns(decided: Decided, dealer: Dealer, rows: slice, prob_BC: np.ndarray | None) -> dict[str, Column]:
+    """All columns but image_id, of consecutive images with the status `pool`."""
+    label_B, key_B = decided.compact.label_N[rows], decided.compact.key_N[rows]
+    copies_B, reason_B = dealer.deal(label_B, key_B)
+    reason: Column = pa.array(REASONS).take(reason_B.astype(np.int64))
+    by_people = compute.starts_with(reason, "human")
+    rejected = compute.equal(reason, "human_rejected").to_numpy(zero_copy_only=False)
+    label: Column = pa.array(label_B, pa.int32(), mask=rejected)
+    return {
+        "label": pa.array(decided.classes).take(label),
+        "confidence": pa.array(confidence(key_B)),
+        "soft": _soft(decided, prob_BC, reason_B == KEPT),
+        "copies": pa.array(copies_B),
+        "round": pa.repeat(decided.round, len(label_B)),
+        "source": compute.if_else(by_people, "human", f"teacher:{decided.entry.teacher}"),
+        "reason": reason,
+    }
 
 
-def _excluded(pool: pd.DataFrame) -> pd.DataFrame:
-    """Pool images that the split took out: their status is their reason."""
-    return pd.DataFrame({"image_id": pool["image_id"], "copies": 0, "source": "", "reason": pool["status"]})
+def _soft(decided: Decided, prob_BC: np.ndarray | None, kept_B: np.ndarray) -> Column:
+    """The distributions to learn, and null where there is none: computed again, for the kept ones alone."""
+    if prob_BC is None:
+        return pa.nulls(len(kept_B), pa.list_(pa.float32()))
+    kept_KC = belief.reweighted(belief.tempered(prob_BC[kept_B], decided.entry.curate.temperature), decided.ratio_C)
+    offset: Column = pa.array(np.concatenate([[0], np.cumsum(kept_B) * kept_KC.shape[1]]), pa.int32())
+    missing: Column = pa.array(~kept_B)
+    return pa.ListArray.from_arrays(offset, pa.array(kept_KC.ravel()), mask=missing)
 
 
-def _refuse_disasters(curated: Curated, settings: Curate, round_: str, classes: list[str]) -> None:
+def _counts(column: Column) -> dict[str, int]:
+    return {found["values"]: found["counts"] for found in compute.value_counts(column).to_pylist()}
+
+
+def _one(column: Column) -> Column:
+    return pa.concat_arrays(column.chunks)
+
+
+def _refuse_disasters(decided: Decided) -> None:
     """Stop before a student learns from nothing, or from one class alone (RELIABILITY 5.6)."""
-    kept_N = curated.copies_N > 0
-    key = f"rounds.{round_}.curate"
-    if not kept_N.any():
-        best = np.sort(curated.confidence_N)[::-1]
-        offers = ", ".join(
-            f"{best[math.ceil(len(best) * share) - 1]:.3f} would keep {share:.0%}" for share in (0.1, 0.5, 0.9)
-        )
-        what = f"no pseudo-label reaches {key}.threshold = {settings.threshold}; the most confident has {best[0]:.3f}"
-        raise Held("no_labels_accepted", what, f"lower {key}.threshold ({offers}), or give the teacher more labels")
-    share_C = np.bincount(curated.label_N[kept_N], minlength=len(classes)) / kept_N.sum()
+    settings, key = decided.entry.curate, f"rounds.{decided.round}.curate"
+    kept_C = decided.plan.kept_C
+    if not kept_C.any():
+        raise _nothing_kept(decided, settings, key)
+    share_C = kept_C / kept_C.sum()
     top = int(share_C.argmax())
     if share_C[top] > settings.max_share:
-        what = f"{share_C[top]:.0%} of the kept pseudo-labels say {classes[top]!r}, {key}.max_share allows "
+        what = f"{share_C[top]:.0%} of the kept pseudo-labels say {decided.classes[top]!r}, {key}.max_share allows "
         what += f"{settings.max_share:.0%}: either the teacher has collapsed or the pool is that skewed"
         fix = f"if the pool really is so, raise {key}.max_share; else label more images of the other classes"
         raise Held("class_collapse", what, fix)
+
+
+def _nothing_kept(decided: Decided, settings: Curate, key: str) -> Held:
+    _, reason_N = Dealer(decided.plan).deal(decided.compact.label_N, decided.compact.key_N)
+    if (reason_N == SOURCE_CAP).any():
+        what = f"{key}.source_cap = {settings.source_cap} leaves nothing: too few sources have images that pass the "
+        what += "threshold for each to stay below that share"
+        return Held("no_labels_accepted", what, f"raise {key}.source_cap, or lower {key}.threshold")
+    best = np.sort(confidence(decided.compact.key_N))[::-1]
+    offers = ", ".join(
+        f"{best[math.ceil(len(best) * share) - 1]:.3f} would keep {share:.0%}" for share in (0.1, 0.5, 0.9)
+    )
+    what = f"no pseudo-label reaches {key}.threshold = {settings.threshold}; the most confident has {best[0]:.3f}"
+    return Held("no_labels_accepted", what, f"lower {key}.threshold ({offers}), or give the teacher more labels")

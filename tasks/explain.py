@@ -117,7 +117,7 @@ def limits(field: Any) -> str:
     options = [repr(a) for a in _literals(kind)]
     words = "true or false" if kind is bool else "section" if _is_section(kind) else ""
     words = words or (
-        "text" if kind is str else "whole number" if "int" in str(kind) else "number" if kind is float else ""
+        "text" if kind is str else "whole number" if "int" in str(kind) else "number" if "float" in str(kind) else ""
     )
     bounds = {name: getattr(m, name) for m in _metadata(field) for name in ("ge", "gt", "le", "lt") if hasattr(m, name)}
     text = {"ge": "from {}", "gt": "above {}", "le": "to {}", "lt": "below {}"}

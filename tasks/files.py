@@ -101,14 +101,17 @@ def write_table(table: pa.Table, path: Path) -> None:
     pq.write_table(table, path, compression="zstd", write_page_checksum=True, store_schema=True)
 
 
+def table_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+    """The same, for a table written group of rows by group of rows: `with` it and call `write_table`."""
+    return pq.ParquetWriter(path, schema, compression="zstd", write_page_checksum=True, store_schema=True)
+
+
 def read_table(path: Path, columns: list[str] | None = None) -> pa.Table:
     """Read a table whose directory was verified; page checksums catch what changed since."""
     try:
         return pq.read_table(path, columns=columns, page_checksum_verification=True)
     except (OSError, pa.ArrowInvalid) as error:
-        raise Integrity(
-            "damaged_table", f"{path}: {error}", f"run `dvc repro` again after deleting {path.parent}"
-        ) from None
+        raise _damaged(path, error) from None
 
 
 def rows(path: Path) -> int:
@@ -120,6 +123,17 @@ def iter_tables(directory: Path) -> Iterator[pa.Table]:
     """The tables part-*.parquet of a directory, in order."""
     for path in parts(directory):
         yield read_table(path)
+
+
+def iter_batches(paths: list[Path], rows: int, columns: list[str] | None = None) -> Iterator[pa.Table]:
+    """The rows of some tables in order, at most `rows` at a time; only a page of each column is in memory."""
+    for path in paths:
+        try:
+            with pq.ParquetFile(path, buffer_size=1 << 20, page_checksum_verification=True) as file:
+                for batch in file.iter_batches(rows, columns=columns):
+                    yield pa.Table.from_batches([batch])
+        except (OSError, pa.ArrowInvalid) as error:
+            raise _damaged(path, error) from None
 
 
 def parts(directory: Path) -> list[Path]:
@@ -265,6 +279,11 @@ def _refuse_other_size(directory: Path, name: str, entry: dict[str, Any]) -> Non
     if size != entry["size"]:
         what = f"{path} has {size} bytes, recorded: {entry['size']}"
         raise Integrity("changed_artefact", what, _again(directory))
+
+
+def _damaged(path: Path, error: Exception) -> Integrity:
+    """A table that cannot be read."""
+    return Integrity("damaged_table", f"{path}: {error}", f"run `dvc repro` again after deleting {path.parent}")
 
 
 def _uncommitted(directory: Path) -> Integrity:

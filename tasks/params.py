@@ -191,6 +191,19 @@ class Curate(Section):
     """Which pseudo-labels are trusted. Changing it never needs another teacher pass."""
 
     threshold: float = Field(ge=0, le=1, description="Least confidence of a kept pseudo-label.")
+    adaptive: Literal["none", "flexmatch", "freematch"] = Field(
+        description="A threshold for each class. `flexmatch`: `threshold` lowered where the teacher is sure of few "
+        "images. `freematch`: from the mean confidence and the classes' mean probabilities; `threshold` has no effect."
+    )
+    align: Literal["none", "uniform", "labeled", "estimated"] | dict[str, Annotated[float, Field(ge=0)]] = Field(
+        description="Class shares the pool's probabilities are moved to: all equal, those of the labeled images, those "
+        "estimated for the pool (EM), or yours, as a mapping of every class to its share."
+    )
+    source_cap: float | None = Field(
+        gt=0,
+        description="Most images kept from one source: a whole number from 1 on, or below 1 the largest share of all "
+        "that pass the threshold. null = no cap.",
+    )
     per_class: Annotated[int, Field(ge=1)] | Literal["mean"] | None = Field(
         description="Images wanted of each class, the most confident first; rarer classes are duplicated up to it. "
         "`mean`: the mean count of the kept ones. null = no balancing."
@@ -203,6 +216,15 @@ class Curate(Section):
     max_share: float = Field(
         gt=0, le=1, description="The run is held (exit 4) when one class takes a larger share of the kept labels."
     )
+
+    @model_validator(mode="after")
+    def _cap_is_a_count_or_a_share(self) -> "Curate":
+        cap = self.source_cap
+        if cap is not None and cap > 1 and not cap.is_integer():
+            raise ValueError(f"source_cap: {cap} is neither a whole number from 1 on nor a share below 1")
+        if not isinstance(self.align, str) and not sum(self.align.values()) > 0:
+            raise ValueError("align: the shares of the classes are all 0, or there are none")
+        return self
 
 
 class Round(Section):

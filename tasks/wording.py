@@ -7,6 +7,7 @@ REASONS = {
     "human_label": "labeled by a person",
     "low_confidence": "confidence too low",
     "class_full": "class already full",
+    "source_cap": "source already at its cap",
     "human_rejected": "rejected by a person",
     "held_out": "held out for test, gate or calibration",
     "duplicate": "copy of a labeled image",

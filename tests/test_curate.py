@@ -1,5 +1,6 @@
 """The curate stage: one reason for every pool image, people over teachers, nothing learnt from nothing."""
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,12 @@ import pyarrow as pa
 import pytest
 import yaml
 
+from tasks import beliefs, decisions, files
 from tasks import curate as module
-from tasks import decisions, files
 from tasks.errors import Held, UserError
 from tasks.params import load
 from tests import fabricated
+from tests.core import slow_curation
 
 CLASSES = ["ant", "bee", "cow"]
 POOL = [f"{i:064x}" for i in range(12)]
@@ -124,3 +126,111 @@ def test_one_class_taking_everything_is_held_unless_allowed() -> None:
     with pytest.raises(Held, match=r"'ant'.*max_share allows 20%"):
         _curate(max_share=0.2)
     assert (_curate(max_share=1.0)["copies"] > 0).any()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"per_class": "mean", "max_copies": 3},
+        {"per_class": 20, "max_copies": 4, "labels": "hard"},
+        {"per_class": None, "temperature": 0.7},
+    ],
+    ids=str,
+)
+def test_blocks_and_parts_give_what_the_first_version_gave(
+    change: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """300 images in four parts, read 7 at a time, with ties and decisions: the table that the sort in memory made."""
+    pool, prob_NC = _large_pool()
+    monkeypatch.setattr(beliefs.Beliefs, "rows", 7)
+    ours = [i for i, status in pool.items() if status == "pool"]
+    _say((ours[3], "relabel", "cow"), (ours[4], "reject", ""), (ours[250], "accept", "ant"))
+    table = _curate(dict.fromkeys(pool, (None, 0.0, "unlabeled")), **change)
+    assert list(table.index) == sorted(pool)
+
+    human_N = np.full(len(ours), -1)
+    human_N[[3, 4, 250]] = 2, -2, 0
+    policy = {"threshold": 0.5, "per_class": None, "max_copies": 4, "labels": "soft", "temperature": 1.0}
+    slow = slow_curation.curate(prob_NC, human_N, **(policy | change))  # type: ignore[arg-type]
+    table_N = table.loc[ours]
+    assert list(table_N["reason"]) == [slow_curation.REASONS[r] for r in slow.reason_N]
+    assert np.array_equal(table_N["copies"], slow.copies_N)
+    assert np.array_equal(table_N["confidence"].to_numpy(np.float32), slow.confidence_N)
+    known = table_N["reason"] != "human_rejected"
+    assert list(table_N["label"][known]) == [CLASSES[c] for c in slow.label_N[known]]
+    learnt = (table_N["reason"] == "kept") & (change.get("labels") != "hard")
+    assert np.array_equal(table_N["soft"].notna(), learnt)
+    if learnt.any():
+        assert np.array_equal(np.stack(table_N["soft"][learnt]), slow.target_NC[learnt])
+    others = table.drop(index=ours)
+    assert list(others["reason"]) == [pool[i] for i in others.index]
+    assert (others["copies"] == 0).all()
+    assert others["label"].isna().all()
+
+
+@pytest.mark.parametrize("lost", ["probability", "pool image"])
+def test_other_images_than_the_pool_are_refused(lost: str) -> None:
+    """A missing probability and one too many are mistakes of ours, never joined by position."""
+    pool, prob_NC = _large_pool()
+    ids = [i for i, status in pool.items() if status == "pool"]
+    if lost == "probability":
+        _publish_probs(ids[:-1], prob_NC[:-1])
+    else:
+        _publish_probs([*ids, f"{999:064x}"], np.vstack([prob_NC, prob_NC[:1]]))
+    with pytest.raises(AssertionError, match=r"data/probs/r1 (does not hold exactly|holds more than) the pool"):
+        _curate(dict.fromkeys(pool, (None, 0.0, "unlabeled")))
+
+
+def test_a_source_cap_is_a_reason() -> None:
+    """At most four of each source: the most confident ones; the rest of those that passed are at the cap."""
+    _publish_pool_with_sources()
+    table = _curate(threshold=0.7, source_cap=4.0).loc[POOL[:10]]
+    assert list(table["reason"]) == [*["kept"] * 4, *["source_cap"] * 3, *["low_confidence"] * 3]
+    with pytest.raises(Held, match=r"source_cap = 0\.4 leaves nothing"):
+        _curate(threshold=0.7, source_cap=0.4)
+
+
+def test_a_prior_of_other_classes_is_refused() -> None:
+    """The class without a share, or the share without a class, is named with the key."""
+    with pytest.raises(UserError, match=r"rounds\.r1\.curate\.align: 'cow' has no share"):
+        _curate(align={"ant": 0.5, "bee": 0.5})
+    with pytest.raises(UserError, match=r"align: 'dog' is no class"):
+        _curate(align={"ant": 0.5, "bee": 0.2, "cow": 0.2, "dog": 0.1})
+
+
+@pytest.mark.parametrize("align", ["uniform", "labeled", "estimated", {"ant": 1.0, "bee": 2.0, "cow": 1.0}], ids=str)
+def test_alignment_moves_the_soft_labels(align: Any) -> None:
+    """Each soft label is the teacher's, reweighted and normalised: ratios of classes move by one factor for all."""
+    fabricated.split(CLASSES, train={f"{90 + n:064x}": c for n, c in enumerate(CLASSES)}, pool=STATUS, test={})
+    soft = np.stack(_curate(threshold=0.0, align=align)["soft"].dropna())
+    moved_NC = soft / np.stack([PROB[i] for i in POOL[:10]])
+    factor_NC = moved_NC / moved_NC[:, :1]
+    np.testing.assert_allclose(factor_NC, np.tile(factor_NC[:1], (10, 1)), rtol=1e-4)
+    assert not np.allclose(factor_NC[0], 1, atol=0.05)
+
+
+def _large_pool() -> tuple[dict[str, str], np.ndarray]:
+    """Status of 330 pool images by id, 300 of them `pool`, and published probabilities of these with many ties."""
+    rng = np.random.default_rng(3)
+    ids = sorted(f"{int(n):064x}" for n in rng.choice(10**6, 330, replace=False))
+    out = dict(zip(rng.choice(ids, 30, replace=False), ["held_out", "duplicate"] * 15, strict=True))
+    pool = {i: str(out.get(i, "pool")) for i in ids}
+    weight_NC = rng.integers(1, 4, (300, 3)).astype(np.float32) ** rng.integers(1, 5, (300, 1))
+    prob_NC = (weight_NC / weight_NC.sum(axis=1, keepdims=True)).astype(np.float32)
+    fabricated.split(CLASSES, train={f"{10**7:064x}": "ant"}, pool=pool, test={})
+    _publish_probs([i for i in ids if pool[i] == "pool"], prob_NC)
+    return pool, prob_NC
+
+
+def _publish_probs(ids: list[str], prob_NC: np.ndarray) -> None:
+    prob = pa.FixedSizeListArray.from_arrays(pa.array(prob_NC.ravel(), pa.float32()), prob_NC.shape[1])
+    table = pa.table({"image_id": ids, "prob": prob})
+    cuts = [0, 100, 101, 250, len(ids)]
+    parts = {f"part-{n:05d}": table.slice(a, b - a) for n, (a, b) in enumerate(itertools.pairwise(cuts))}
+    fabricated.publish(files.probs("r1"), **parts)
+
+
+def _publish_pool_with_sources() -> None:
+    pool = pa.table({"image_id": POOL, "status": [STATUS[i] for i in POOL], "source": ["web"] * 12})
+    labeled = fabricated.labeled({f"{99:064x}": "ant"})
+    fabricated.publish(files.SPLIT, classes=CLASSES, labeled=labeled, pool=pool)

@@ -28,7 +28,7 @@ def prepare(source: params.Source) -> None:
 
 def refuse_missing(sources: Mapping[str, params.Source]) -> None:
     """UserError naming every source whose path does not exist: DVC would stop at it with less to say."""
-    missing = {name: source for name, source in sources.items() if not Path(source.path).exists()}
+    missing = {n: s for n, s in sources.items() if s.kind != "digits" and not Path(s.path).exists()}
     if not missing:
         return
     lines = [f"sources.{name}.path: {s.path} does not exist (its kind is {s.kind})" for name, s in missing.items()]

@@ -30,7 +30,8 @@ def test_help_loads_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "heavy: []" in done.stdout
-    for command in ("run", "ui", "review", "check", "export", "verify", "table", "quarantine"):
+    commands = ("run", "ui", "review", "curate", "check", "export", "verify", "table", "quarantine")
+    for command in commands:
         assert command in done.stdout
 
 
@@ -52,6 +53,13 @@ def test_an_unknown_stage_stops_a_run_at_once(toy: Toy) -> None:
     assert done.returncode == 2
     assert done.stderr == "error [unknown_stage]: there is no stage 'b'\n  fix: choose one of a\n"
     assert not (toy.folder / ".prefect").exists()
+
+
+def test_curate_without_preview_says_where_labels_are_made(toy: Toy) -> None:
+    """The command shows and never decides: exit 2 names the stage."""
+    done = toy.run(UNDERSTUDY, "curate")
+    assert done.returncode == 2
+    assert "add --preview, or run `understudy run --stage curate@r1`" in done.stderr
 
 
 def test_check_says_fine(toy: Toy) -> None:
