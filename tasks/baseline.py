@@ -10,6 +10,6 @@ PARAMS = ("seed", "image", "train", "baseline")
 
 def baseline(stage: Stage) -> None:
     """Labeled images in, data/models/baseline out."""
-    images = Images(stage.inputs(files.IMAGES))
+    images = Images(stage.inputs(files.IMAGES), stage.settings.cache)
     stage.input(files.SPLIT)
     fit(stage, "baseline", stage.settings.baseline, labeled_examples(stage, images), None)

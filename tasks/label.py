@@ -24,7 +24,7 @@ PART_ROWS = 1_000_000
 
 def label(stage: Stage, round_: str) -> None:
     """Pool images and a teacher in, data/probs/rK out."""
-    images = Images(stage.inputs(files.IMAGES))
+    images = Images(stage.inputs(files.IMAGES), stage.settings.cache)
     stage.input(files.SPLIT)
     net, card = load_model(stage.input(files.model(stage.settings.rounds[round_].teacher)))
     _refuse_other_form(stage, round_, card)

@@ -10,6 +10,6 @@ PARAMS = ("seed", "image", "train", "teacher")
 
 def teacher(stage: Stage) -> None:
     """Labeled images in, data/models/r0 out."""
-    images = Images(stage.inputs(files.IMAGES))
+    images = Images(stage.inputs(files.IMAGES), stage.settings.cache)
     stage.input(files.SPLIT)
     fit(stage, "r0", stage.settings.teacher, labeled_examples(stage, images), None)
