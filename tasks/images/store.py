@@ -16,7 +16,7 @@ from tasks.errors import Integrity
 from tasks.images.cache import Cache, Part
 from tasks.images.decode import decode
 from tasks.images.plain import decode_plain
-from tasks.images.wanted import Ids, Wanted, digests
+from tasks.images.wanted import Ids, Wanted, digests, places
 from tasks.progress import Progress
 
 BLOCK, BLOCK_BYTES, CHUNK = 1024, 32 * 2**20, 64  # images and bytes handed on at once; images a thread takes at once
@@ -35,7 +35,7 @@ class Images:
     def load(self, ids: Ids, image: params.Image) -> Tensor:
         """All images of `ids` in their order, uint8 NCHW. Integrity names an id that is not there."""
         wanted = Wanted(ids)
-        first_U, again, its_first = wanted.places()
+        first_U, again, its_first = places(ids)
         pixel_NCHW = _empty(len(ids), image)
         with Progress(len(wanted), "reading", "images") as progress:
             for at_B, block_NCHW in self._blocks(wanted, image):

@@ -32,12 +32,20 @@ def digests(ids: Ids) -> np.ndarray:
     return np.frombuffer(raw, f"S{DIGEST}")
 
 
+def places(ids: Ids) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Where each of the U different ids stands first, which of the N repeat an earlier one, and which one."""
+    _, first_U, at_N = np.unique(digests(ids), return_index=True, return_inverse=True)
+    again = np.flatnonzero(first_U[at_N] != np.arange(len(at_N)))
+    return first_U, again, first_U[at_N[again]]
+
+
 class Wanted:
     """A set of image ids, sorted, that knows which of them were found."""
 
     def __init__(self, ids: Ids) -> None:
-        self._digest_N = digests(ids)
-        self._digest_U = np.unique(self._digest_N)
+        digest_N = digests(ids)
+        is_set = bool((digest_N[:-1] < digest_N[1:]).all())  # as the split's tables are: no copy, no sorting
+        self._digest_U = digest_N if is_set else np.unique(digest_N)
         self._is_found_U = np.zeros(len(self._digest_U), bool)
 
     def __len__(self) -> int:
@@ -53,12 +61,6 @@ class Wanted:
         row_R = row_R[np.sort(first)]
         self._is_found_U[at_P[row_R]] = True
         return row_R, at_P[row_R]
-
-    def places(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Where each of the U ids stands first among the N, which of the N repeat an earlier one, and which one."""
-        _, first_U, at_N = np.unique(self._digest_N, return_index=True, return_inverse=True)
-        again = np.flatnonzero(first_U[at_N] != np.arange(len(at_N)))
-        return first_U, again, first_U[at_N[again]]
 
     def names(self, at_B: np.ndarray) -> list[str]:
         """The ids at these places, as text."""
