@@ -74,7 +74,8 @@ class Images:
         parts = files.parts(self._folder)
         key_of = _keys(parts) if self._limit else {}
         cache = Cache(image, self._limit)
-        cache.keep(set(key_of.values()))
+        everywhere = files.parts(files.IMAGES.parent) if self._limit else []  # other stages' parts stay
+        cache.keep({*key_of.values(), *_keys(everywhere).values()})
         size = max(1, min(BLOCK, BLOCK_BYTES // (image.channels * image.size**2)))
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             for path in parts if len(wanted) else ():

@@ -158,6 +158,14 @@ def test_a_part_that_is_gone_leaves_the_cache(folder: Path) -> None:
     assert len(before & set(_parts())) == 2
 
 
+def test_reading_one_artefact_keeps_what_is_decoded_of_others(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stage that reads a single source, or a copy of some images, does not cost the others their cache."""
+    Images(folder, ON).load(IDS, FORM)
+    Images(files.images("two"), ON).load(IDS[:3], FORM)
+    _refuse_to_decode(monkeypatch)
+    assert torch.equal(Images(folder, ON).load(IDS, FORM), _expected(IDS))
+
+
 def test_off_means_no_files(folder: Path) -> None:
     """With 0 GB, and for images without a commit record, nothing is written and the pixels are the same."""
     assert torch.equal(Images(folder, params.Cache(max_gb=0)).load(IDS, FORM), _expected(IDS))
