@@ -43,7 +43,7 @@ Beliefs = dict[str, dict[str, Floats]]  # net, then image_id: probabilities (C,)
 
 def evaluate(stage: Stage, round_: str) -> None:
     """Three nets, what is sealed and the label table in, data/scores/rK out."""
-    images = Images(stage.inputs(files.IMAGES))
+    images = Images(stage.inputs(files.IMAGES), stage.settings.cache)
     stage.input(files.SPLIT)
     stage.input(files.SEALED)
     table = files.read_table(stage.input(files.labels(round_)) / "labels.parquet").to_pandas()

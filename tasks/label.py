@@ -34,7 +34,7 @@ STORE_BYTES = 10 * 2**30  # of predictions by earlier teachers of a round; the l
 
 def label(stage: Stage, round_: str) -> None:
     """Pool images and a teacher in, data/probs/rK out."""
-    images = Images(stage.inputs(files.IMAGES))
+    images = Images(stage.inputs(files.IMAGES), stage.settings.cache)
     stage.input(files.SPLIT)
     teacher = stage.input(files.model(stage.settings.rounds[round_].teacher))
     net, card = load_model(teacher)
@@ -88,9 +88,8 @@ def _predict_in_chunks(stage: Stage, images: Images, net: nn.Module, id_N: Ids, 
     files.replace_json(note, began)
     if began < done:
         print(f"{stage.name}: {done - began} of {len(id_N)} images were labeled before the interruption", flush=True)
-    ids: list[Any] = todo.to_pylist()
     with Progress(len(id_N), stage.name, "images", done) as progress:
-        chunks = images.batches(ids, settings.image, settings.label.chunk) if ids else ()
+        chunks = images.batches(todo, settings.image, settings.label.chunk) if len(todo) else ()
         for index, (chunk_ids, image_NCHW) in enumerate(chunks, start=_next(store)):
             prob_NC = predict(net, image_NCHW, settings.label.batch).numpy()
             _refuse_bad_rows(chunk_ids, prob_NC)

@@ -116,6 +116,14 @@ class Image(Section):
     background: int = Field(ge=0, le=255, description="Grey value put behind transparent pixels.")
 
 
+class Cache(Section):
+    """Decoded images under .work/decoded, which later passes read back; none of it can change a result."""
+
+    max_gb: float = Field(
+        ge=0, le=1_000_000, description="Most disk it takes, in 10^9 bytes; the longest unused goes first. 0 = off."
+    )
+
+
 class Split(Section):
     """How many labels go where. Drawn by the seed; the same image never stands on two sides."""
 
@@ -267,6 +275,7 @@ class Settings(Section):
     ingest: Ingest = Field(description="How images are checked and taken in.")
     scan: Scan = Field(description="How a source that grows is looked over.")
     image: Image = Field(description="The form in which every net sees an image.")
+    cache: Cache = Field(description="Decoded images, kept for later passes.")
     split: Split = Field(description="How many labels go where.")
     train: Train = Field(description="The optimiser, shared by all nets.")
     teacher: Net = Field(description="The first teacher, r0: learns from the labels alone.")

@@ -17,7 +17,7 @@ PARAMS = ("seed", "image", "train", "rounds.{key}.teacher", "rounds.{key}.studen
 def student(stage: Stage, round_: str) -> None:
     """Labeled images and the round's label table in, data/models/rK out."""
     entry = stage.settings.rounds[round_]
-    images = Images(stage.inputs(files.IMAGES))
+    images = Images(stage.inputs(files.IMAGES), stage.settings.cache)
     stage.input(files.labels(round_))
     teacher_card = files.read_json(stage.input(files.model(entry.teacher)) / "card.json")
     spec = entry.student

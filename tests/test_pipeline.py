@@ -37,7 +37,8 @@ def test_a_threshold_reruns_its_curate_and_what_follows(project: Project) -> Non
 
 
 def test_an_unrelated_key_reruns_nothing(project: Project) -> None:
-    """Settings of the flow and the review change no result, so they run no stage."""
+    """Settings of the flow, the review and the cache change no result, so they run no stage."""
+    project.edit(lambda settings: settings["cache"].update(max_gb=0))
     project.edit(lambda settings: settings["run"].update(retries=3))
     project.edit(lambda settings: settings["review"].update(limit=10))
     assert project.repro() == []

@@ -1,82 +1,146 @@
 """Reading data/images: pictures by id, decoded to the form a net sees. Shapes: N images, C channels, H x W pixels."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
 from tasks import files, params
 from tasks.errors import Integrity
+from tasks.images.cache import Cache, Part
 from tasks.images.decode import decode
+from tasks.images.plain import decode_plain
+from tasks.images.wanted import Ids, Wanted, digests, places
 from tasks.progress import Progress
 
-BLOCK, CHUNK = 1024, 64  # images decoded before they are handed on; images a thread takes at once
+BLOCK, BLOCK_BYTES, CHUNK = 1024, 32 * 2**20, 64  # images and bytes handed on at once; images a thread takes at once
 
 
 class Images:
     """The images of a verified data/images. Of the encoded bytes only one part (at most 64 MiB) is in memory at a time.
 
-    Pillow decodes without holding the GIL, so threads do.
+    With `cache`, decoded images are kept under .work/decoded and read from there the next time (see cache.py).
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, cache: params.Cache | None = None) -> None:
         self._folder = folder
+        self._limit = int(cache.max_gb * 1e9) if cache else 0
 
-    def load(self, ids: Sequence[str], image: params.Image) -> Tensor:
+    def load(self, ids: Ids, image: params.Image) -> Tensor:
         """All images of `ids` in their order, uint8 NCHW. Integrity names an id that is not there."""
-        row_of = {image_id: row for row, image_id in enumerate(dict.fromkeys(ids))}
-        pixel_NCHW = _empty(len(row_of), image)
-        with Progress(len(row_of), "reading", "images") as progress:
-            for found, block_NCHW in self._blocks(list(row_of), image):
-                pixel_NCHW[[row_of[image_id] for image_id in found]] = block_NCHW
-                progress.advance(len(found))
-        if len(row_of) < len(ids):
-            pixel_NCHW = pixel_NCHW[[row_of[image_id] for image_id in ids]]
+        wanted = Wanted(ids)
+        first_U, again, its_first = places(ids)
+        pixel_NCHW = _empty(len(ids), image)
+        with Progress(len(wanted), "reading", "images") as progress:
+            for at_B, block_NCHW in self._blocks(wanted, image):
+                pixel_NCHW[first_U[at_B]] = block_NCHW
+                progress.advance(len(at_B))
+        pixel_NCHW[again] = pixel_NCHW[its_first]
         return torch.from_numpy(pixel_NCHW)
 
-    def batches(self, ids: Sequence[str], image: params.Image, size: int) -> Iterator[tuple[list[str], Tensor]]:
+    def batches(self, ids: Ids, image: params.Image, size: int) -> Iterator[tuple[list[str], Tensor]]:
         """The images of `ids`, each once, `size` at a time: their ids and uint8 NCHW, in the order of the parts.
 
         Every part is read once, however many images are wanted: the way through a pool that is larger than memory.
+        The next batch is read while the caller works on this one, unless torch keeps every core busy: then there is no
+        idle time to use, and its threads, which wait for each other at every layer, would be thrown out of step.
         """
-        waiting, pixel_NCHW = list[str](), _empty(0, image)
-        for found, block_NCHW in self._blocks(ids, image):
-            waiting, pixel_NCHW = waiting + found, np.concatenate([pixel_NCHW, block_NCHW])
-            while len(waiting) >= size:
-                yield waiting[:size], torch.from_numpy(pixel_NCHW[:size])
-                waiting, pixel_NCHW = waiting[size:], pixel_NCHW[size:]
-        if waiting:
-            yield waiting, torch.from_numpy(pixel_NCHW)
+        batches = self._batches(Wanted(ids), image, size)
+        return _ahead(batches) if has_idle_cores() else batches
 
-    def _blocks(self, ids: Sequence[str], image: params.Image) -> Iterator[tuple[list[str], np.ndarray]]:
-        """Wanted images as they lie in the parts, at most BLOCK at a time: ids and uint8 NCHW."""
-        wanted, missing = pa.array(sorted(set(ids)), pa.string()), set(ids)
+    def _batches(self, wanted: Wanted, image: params.Image, size: int) -> Iterator[tuple[list[str], Tensor]]:
+        left = len(wanted)
+        at_N, pixel_NCHW, filled = np.empty(0, np.int64), _empty(0, image), 0
+        for at_B, block_NCHW in self._blocks(wanted, image):
+            taken = 0
+            while taken < len(at_B):
+                if filled == len(at_N):
+                    at_N, pixel_NCHW, filled = np.empty(min(size, left), np.int64), _empty(min(size, left), image), 0
+                count = min(len(at_B) - taken, len(at_N) - filled)
+                at_N[filled : filled + count] = at_B[taken : taken + count]
+                pixel_NCHW[filled : filled + count] = block_NCHW[taken : taken + count]
+                taken, filled, left = taken + count, filled + count, left - count
+                if filled == len(at_N):
+                    yield wanted.names(at_N), torch.from_numpy(pixel_NCHW)
+
+    def _blocks(self, wanted: Wanted, image: params.Image) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Wanted images as they lie in the parts, a block at a time: their places in `wanted` and uint8 NCHW."""
+        parts = files.parts(self._folder)
+        key_of = _keys(parts) if self._limit else {}
+        cache = Cache(image, self._limit)
+        everywhere = files.parts(files.IMAGES.parent) if self._limit else []  # other stages' parts stay
+        cache.keep({*key_of.values(), *_keys(everywhere).values()})
+        size = max(1, min(BLOCK, BLOCK_BYTES // (image.channels * image.size**2)))
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            for path in files.parts(self._folder):
-                is_wanted = pc.is_in(files.read_table(path, ["image_id"])["image_id"], wanted)
-                if not pc.any(is_wanted).as_py():
+            for path in parts if len(wanted) else ():
+                digest_P = digests(files.read_table(path, ["image_id"])["image_id"])
+                row_R, at_R = wanted.claim(digest_P)
+                if not len(row_R):
                     continue
-                chosen = files.read_table(path).filter(is_wanted)
-                for start in range(0, chosen.num_rows, BLOCK):
-                    block = _first_time(chosen.slice(start, BLOCK), missing)
-                    missing.difference_update(block["image_id"])
-                    yield block["image_id"], _decode_all(pool, block, image)
-        if missing:
-            what = f"{len(missing)} of {len(wanted)} images are not in {self._folder}; the first is {min(missing)}"
+                kept = cache.part(key_of[path], len(digest_P)) if path in key_of else None
+                reader = _Reader(path, image, cache, kept, pool)
+                for start in range(0, len(row_R), size):
+                    yield at_R[start : start + size], reader.read(row_R[start : start + size])
+        if missing := wanted.missing():
+            what = f"{len(missing)} of {len(wanted)} images are not in {self._folder}; the first is {missing[0]}"
             raise Integrity("missing_image", what, f"rm -r {self._folder}, then `dvc repro`")
 
 
-def _first_time(block: pa.Table, missing: set[str]) -> dict[str, list[Any]]:
-    """The rows of a block that no source before it had: two sources may hold the same image."""
-    is_new = [image_id in missing for image_id in block["image_id"].to_pylist()]
-    return block.filter(pa.array(is_new)).to_pydict() if not all(is_new) else block.to_pydict()
+class _Reader:
+    """Rows of one part: from the cache where it has them, else decoded. Encoded bytes are read when first needed."""
+
+    def __init__(
+        self, path: Path, image: params.Image, cache: Cache, kept: Part | None, pool: ThreadPoolExecutor
+    ) -> None:
+        self._path, self._image, self._cache, self._kept, self._pool = path, image, cache, kept, pool
+        self._table: pa.Table | None = None
+
+    def read(self, row_R: np.ndarray) -> np.ndarray:
+        """uint8 [R, C, H, W] of ascending rows."""
+        if self._kept is None:
+            return self._decode(row_R)
+        pixel_RCHW, is_good_R = self._kept.read(row_R)
+        if not is_good_R.all():
+            lacking = np.flatnonzero(~is_good_R)
+            decoded = self._decode(row_R[lacking])
+            self._cache.write(self._kept, row_R[lacking], decoded)
+            pixel_RCHW[lacking] = decoded
+        return pixel_RCHW
+
+    def _decode(self, row_R: np.ndarray) -> np.ndarray:
+        if self._table is None:
+            self._table = files.read_table(self._path)
+        return _decode_all(self._pool, self._table.take(pa.array(row_R)).to_pydict(), self._image)
+
+
+def has_idle_cores() -> bool:
+    """Whether cores are left for reading while a net computes: it runs on a GPU, or with fewer threads than cores."""
+    return torch.cuda.is_available() or torch.get_num_threads() < (os.cpu_count() or 1)
+
+
+def _ahead(batches: Iterator[tuple[list[str], Tensor]]) -> Iterator[tuple[list[str], Tensor]]:
+    """The same, with the next one made in a thread meanwhile; torch and the decoders work without the GIL."""
+    with ThreadPoolExecutor(1) as thread:
+        coming = thread.submit(next, batches, None)
+        while (batch := coming.result()) is not None:
+            coming = thread.submit(next, batches, None)
+            yield batch
+
+
+def _keys(parts: list[Path]) -> dict[Path, str]:
+    """sha256 of each part, by the commit record of its artefact, which was verified; a part in no record has none."""
+    recorded: dict[Path, str] = {}
+    for folder in {path.parent for path in parts}:
+        if (folder / files.MANIFEST).is_file():
+            entries = files.read_json(folder / files.MANIFEST)["files"]
+            recorded |= {folder / name: str(entry["sha256"]) for name, entry in entries.items()}
+    return {path: recorded[path] for path in parts if path in recorded}
 
 
 def _empty(count: int, image: params.Image) -> np.ndarray:
@@ -89,7 +153,11 @@ def _decode_all(pool: ThreadPoolExecutor, block: dict[str, list[Any]], image: pa
     def fill(start: int) -> None:
         for row in range(start, min(start + CHUNK, len(pixel_NCHW))):
             try:
-                pixel_NCHW[row] = decode(block["bytes"][row], image.size, image.channels, image.background)
+                content = block["bytes"][row]
+                pixel = decode_plain(content, image.size, image.channels)
+                if pixel is None:
+                    pixel = decode(content, image.size, image.channels, image.background)
+                pixel_NCHW[row] = pixel
             except Exception as error:
                 what = f"image {block['image_id'][row]} was sound when ingested and cannot be decoded now: {error}"
                 raise Integrity("undecodable", what, f"rm -r {files.IMAGES}, then `dvc repro`") from error
