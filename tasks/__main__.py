@@ -2,7 +2,7 @@
 
 import sys
 
-STAGES = ("ingest", "split", "teacher", "baseline", "label", "curate", "student", "evaluate", "report")
+STAGES = ("ingest", "fingerprint", "split", "teacher", "baseline", "label", "curate", "student", "evaluate", "report")
 
 if __name__ == "__main__":
     name, key = [*sys.argv[1:], "", ""][:2]

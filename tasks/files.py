@@ -23,8 +23,9 @@ MANIFEST = "MANIFEST.json"
 SUMMARY = "summary.json"
 WORK = Path(".work")
 
+CONFLICTS = Path("data/decisions/conflicts.csv")  # how people settled images with two labels; versioned by git
 IMAGES = Path("data/images")  # <source>/part-NNNNN.parquet: image_id, bytes (encoded as they came)
-SPLIT = Path("data/split")  # classes.json, labeled.parquet, calib.parquet, gate.parquet, pool.parquet
+SPLIT = Path("data/split")  # classes.json, and tables: labeled, calib, gate, pool, duplicates, conflicts
 SEALED = Path("data/sealed")  # test.parquet, truth.parquet: read by evaluate alone
 REPORT = Path("data/report")  # report.html
 
@@ -50,6 +51,11 @@ def images(source: str) -> Path:
 def catalog(source: str) -> Path:
     """images.parquet, labels.parquet, classes.json: what a source holds."""
     return Path("data/catalog") / source
+
+
+def fingerprints(source: str) -> Path:
+    """part-NNNNN.parquet beside those of the images: image_id, phash, phash_mirrored, thumb (16 x 16 grey values)."""
+    return Path("data/fingerprints") / source
 
 
 def quarantine(source: str) -> Path:

@@ -27,7 +27,10 @@ from tasks.errors import BAD_INPUT, OUR_BUG, Busy, UserError
 from tasks.params import PARAMS_FILE, Settings, load, value_at
 
 PR_SET_PDEATHSIG = 1
-EACH = {"ingest": "sources"}  # the section whose entries a stage is run for; `rounds` where none stands here
+EACH = {
+    "ingest": "sources",
+    "fingerprint": "sources",
+}  # the section whose entries a stage is run for; `rounds` where none stands here
 INTERRUPTED = 130  # 128 + SIGINT: what a shell reports
 Snapshot = tuple[int, int, int]
 

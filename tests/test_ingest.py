@@ -180,11 +180,11 @@ def test_an_unreadable_file_costs_only_itself(tmp_path: Path) -> None:
 def test_two_runs_give_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: int) -> None:
     """The digits come out byte for byte the same again, with any number of threads."""
     workspace = Workspace(tmp_path, source={"kind": "digits", "path": "params.yaml"}, split={"labels": 50, "test": 400})
-    assert [workspace.run(name)[0] for name in ("ingest", "split")] == [0, 0]
+    assert [workspace.run(name)[0] for name in ("ingest", "fingerprint", "split")] == [0, 0, 0]
     first = workspace.hashes()
     workspace.clear()
     monkeypatch.setattr(os, "cpu_count", lambda: threads)
-    assert [workspace.run(name)[0] for name in ("ingest", "split")] == [0, 0]
+    assert [workspace.run(name)[0] for name in ("ingest", "fingerprint", "split")] == [0, 0, 0]
     assert workspace.hashes() == first
     assert pq.read_metadata(tmp_path / "data/images/own/part-00000.parquet").num_rows == 1797
 
