@@ -15,7 +15,7 @@ import PIL
 import pyarrow as pa
 
 from tasks import files
-from tasks.core.fingerprints import SIDE, hashes
+from tasks.core.fingerprints import DECODED, SIDE, hashes, shrink
 from tasks.errors import Integrity
 from tasks.images import decode as decoding
 from tasks.images.decode import decode
@@ -88,7 +88,7 @@ def _thumbnails(ids: list[str], contents: list[bytes], background: int) -> np.nd
     def fill(start: int) -> None:
         for row in range(start, min(start + BLOCK, len(ids))):
             try:
-                thumb_NHW[row] = decode(contents[row], SIDE, 1, background)[0]
+                thumb_NHW[row] = shrink(decode(contents[row], DECODED, 1, background)[0])
             except Exception as error:
                 what = f"image {ids[row]} was sound when ingested and cannot be decoded now: {error}"
                 raise Integrity("undecodable", what, f"rm -r {files.IMAGES}, then `dvc repro`") from error

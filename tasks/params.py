@@ -66,7 +66,7 @@ class Duplicates(Section):
         gt=0,
         le=0.3,
         description="How far copies may differ: the root mean square difference of two small grey versions over their "
-        "contrast. 0.15 finds 99 % of copies of photographs; lower it for handwriting and drawings, which are alike. "
+        "contrast. 0.2 finds 99 % of copies of photographs; lower it for handwriting and drawings, which are alike. "
         "Images smaller than 16 pixels are held to 0.08 at most.",
     )
     max_conflicts: float = Field(

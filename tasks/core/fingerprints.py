@@ -11,11 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 SIDE, LOW = 16, 8  # pixels of a thumbnail, frequencies kept in each direction
+DECODED = 64  # pixels an image is decoded to first: how a JPEG is shrunk while it is decoded no longer shows at 16
 _STEP = np.arange(SIDE)
 _DCT_KH = 2 * np.cos(np.pi * _STEP[:LOW, None] * (2 * _STEP[None] + 1) / (2 * SIDE))
 _UNIT_K = np.sqrt(np.where(_STEP[:LOW] == 0, 0.25, 0.5) / SIDE)  # makes the transform keep lengths
 _WEIGHT_64 = np.uint64(1) << np.arange(63, -1, -1, dtype=np.uint64)
 _MIRROR_K = np.where(_STEP[:LOW] % 2 == 0, 1.0, -1.0)  # mirroring an image turns the sign of its odd frequencies
+
+
+def shrink(pixel_HW: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """An image of DECODED x DECODED grey values as a thumbnail: the mean of each block, rounded half up."""
+    step = DECODED // SIDE
+    sum_HW = pixel_HW.astype(np.uint32).reshape(SIDE, step, SIDE, step).sum(axis=(1, 3))
+    thumb_HW: NDArray[np.uint8] = ((sum_HW + step * step // 2) // (step * step)).astype(np.uint8)
+    return thumb_HW
 
 
 def hashes(thumb_NHW: NDArray[np.uint8]) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:

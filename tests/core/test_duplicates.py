@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 
 from tasks.core import duplicates
 from tasks.core.duplicates import Prints, distances, find, groups, near
-from tasks.core.fingerprints import SIDE, hashes, vectors
+from tasks.core.fingerprints import DECODED, SIDE, hashes, shrink, vectors
 from tasks.images.decode import decode
 
 
@@ -30,7 +30,7 @@ def _encoded(image: Image.Image, format_: str, quality: int = 90) -> bytes:
 
 
 def _prints(contents: list[bytes], side: int = 48) -> Prints:
-    thumb_NHW = np.stack([decode(content, SIDE, 1, 255)[0] for content in contents])
+    thumb_NHW = np.stack([shrink(decode(content, DECODED, 1, 255)[0]) for content in contents])
     return Prints(*hashes(thumb_NHW), thumb_NHW, np.full(len(contents), side))
 
 
