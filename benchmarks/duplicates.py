@@ -4,7 +4,8 @@
 
 Copies are planted beside all images of a data set: the digits, made-up photographs of 160 to 320 pixels, and CIFAR-10
 (JPEG) where --cifar names a folder with its train.parquet and test.parquet. "Flagged" counts clean images that were
-paired with another clean image (exact copies are one image_id and no matter of search); real data holds real copies, so --sheet shows every such pair for a person to judge.
+paired with another clean image; real data holds real copies, so --sheet shows every such pair for a person to judge.
+Exact copies have the same image_id and are no matter of search: tests/test_copies.py has them.
 """
 
 import argparse
