@@ -2,7 +2,19 @@
 
 import sys
 
-STAGES = ("ingest", "split", "labeled", "teacher", "baseline", "label", "curate", "student", "evaluate", "report")
+STAGES = (
+    "ingest",
+    "fingerprint",
+    "split",
+    "labeled",
+    "teacher",
+    "baseline",
+    "label",
+    "curate",
+    "student",
+    "evaluate",
+    "report",
+)
 
 if __name__ == "__main__":
     name, key = [*sys.argv[1:], "", ""][:2]

@@ -25,7 +25,7 @@ WORK = Path(".work")
 Entries = dict[str, dict[str, Any]]  # size and sha256 of each file, by its name in the artefact
 
 IMAGES = Path("data/images")  # <source>/part-NNNNN.parquet: image_id, bytes (encoded as they came)
-SPLIT = Path("data/split")  # classes.json, labeled.parquet, calib.parquet, gate.parquet, pool.parquet
+SPLIT = Path("data/split")  # classes.json, and tables: labeled, calib, gate, pool, duplicates, conflicts
 LABELED = Path("data/labeled")  # classes.json, labeled.parquet and part-NNNNN.parquet with just these images
 SEALED = Path("data/sealed")  # test.parquet, truth.parquet: read by evaluate alone
 RELEASES = Path("data/decisions/release.csv")  # refused files that people take in (tasks/images/release.py)
@@ -54,6 +54,11 @@ def images(source: str) -> Path:
 def catalog(source: str) -> Path:
     """images.parquet, labels.parquet, classes.json: what a source holds."""
     return Path("data/catalog") / source
+
+
+def fingerprints(source: str) -> Path:
+    """part-NNNNN.parquet beside those of the images: image_id, phash, phash_mirrored, thumb (16 x 16 grey values)."""
+    return Path("data/fingerprints") / source
 
 
 def quarantine(source: str) -> Path:

@@ -209,8 +209,13 @@ def _column(path: Path, name: str) -> list[str]:
 
 def _leaks() -> dict[str, int]:
     status = Counter(_column(files.SPLIT / "pool.parquet", "status"))
-    taken_out = files.read_json(files.SPLIT / files.SUMMARY).get("leaks", 0)
-    return {"held_out": status["held_out"], "duplicate": status["duplicate"], "labeled": taken_out}
+    summary = files.read_json(files.SPLIT / files.SUMMARY)
+    return {
+        "held_out": status["held_out"] + status["near_held_out"],
+        "duplicate": status["duplicate"] + status["near_duplicate"],
+        "labeled": summary.get("leaks", 0) + summary.get("near_leaks", 0),
+        "conflict": status["conflict"],
+    }
 
 
 def _provenance(rounds: list[str], sources: list[str]) -> dict[str, Any]:

@@ -1,125 +1,101 @@
-"""Stage `split`: which image trains, calibrates, compares, tests, and which are the pool.
+"""Stage `split`: which image trains, calibrates, compares, tests, and which are the pool; copies never on two sides."""
 
-Everything is drawn by sha256(seed:image_id): the order of the rows and the rest of the data set cannot move an image.
-An image that lies in several places has one role: test before labeled before pool.
-"""
-
-import hashlib
-from collections import defaultdict
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from tasks import files, params
-from tasks.errors import UserError
+from tasks import copies, files, resolutions
+from tasks.errors import TooManyBad, UserError
+from tasks.roles import REASON, Found, Labels, Roles, conserve, draw
 from tasks.stage import Stage
 
 PARAMS = ("seed", "split", "sources")
-REASON = {"pool": "unlabeled", "held_out": "held_out", "duplicate": "duplicate"}
-
-Labels = dict[str, str]  # image_id -> class name
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """The catalog: labels by image_id, and which images lie where (an image may lie in several places)."""
-
-    classes: list[str]
-    label_of: Labels
-    labeled: set[str]
-    pool: set[str]
-    test: set[str]
-    source_of: dict[str, str] = field(default_factory=dict)  # the first source that holds an image
-
-
-@dataclass(frozen=True, slots=True)
-class Roles:
-    """One role for every image. `status` has a row for each image of the pool, also where its role is another one."""
-
-    labeled: Labels
-    calib: Labels
-    gate: Labels
-    test: Labels
-    status: dict[str, str]
-    truth: Labels
-    leaks: int  # labeled images taken out because they are in the test set too
+SHOWN = 5  # conflicts printed
 
 
 def split(stage: Stage) -> None:
-    """data/catalog in; data/split, data/sealed and the label table r0 out."""
-    found = _read(stage)
+    """data/catalog and data/fingerprints in; data/split, data/sealed and the label table r0 out."""
+    found, edges = _read(stage)
     roles = draw(found, stage.settings.split, stage.settings.seed)
     counts = conserve(found, roles)
+    in_conflict = _conflict_table(stage, found, roles)
+    _refuse_chaos(roles, found, stage.settings.split.duplicates.max_conflicts, in_conflict)
     folder, sealed = stage.output(files.SPLIT, origin=False), stage.output(files.SEALED, origin=False)
     files.write_json(found.classes, folder / "classes.json")
     for name in ("labeled", "calib", "gate"):
         _write(getattr(roles, name), "label", folder / f"{name}.parquet")
-    files.write_table(_pool_table(roles.status, found.source_of), folder / "pool.parquet")
+    files.write_table(_pool_table(roles.status, found), folder / "pool.parquet")
+    files.write_table(copies.table(found, roles, edges), folder / "duplicates.parquet")
+    files.write_table(in_conflict, folder / "conflicts.parquet")
     _write(roles.test, "label", sealed / "test.parquet")
     _write(roles.truth, "label", sealed / "truth.parquet")
     files.write_table(unlabeled_table(roles.status), stage.output(files.labels("r0"), origin=False) / "labels.parquet")
     stage.summary(**counts)
+    _say(counts, roles, in_conflict)
+
+
+def _say(counts: dict[str, int], roles: Roles, in_conflict: pa.Table) -> None:
     print("split: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
     if roles.leaks:
         print(f"split: {roles.leaks} labeled images are in the test set too; they are not learnt from")
+    if roles.near_leaks:
+        print(f"split: {roles.near_leaks} labeled images are near copies of test images; they are not learnt from")
+    if roles.conflicts:
+        print("\n".join([f"split: {_conflict_lines(in_conflict)}", f"  they are not learnt from; {_settle()}"]))
 
 
-def draw(found: Found, wanted: params.Split, seed: int) -> Roles:
-    """Give every image its role. UserError when a class or the pool comes out empty or too small."""
-    own_test = bool(found.test)
-    labeled = sorted(found.labeled - found.test, key=lambda image_id: _key(seed, image_id))
-    if not own_test and wanted.test >= len(labeled):
-        what = f"split.test: {wanted.test} images wanted, but the source has {len(labeled)} labeled ones in all"
-        raise UserError("too_few_labels", what, "lower split.test in params.yaml, or bring a test set")
-    test = found.test if own_test else set(labeled[: wanted.test])
-    by_class: dict[str, list[str]] = {name: [] for name in found.classes}
-    for image_id in labeled:
-        if image_id not in test:
-            by_class[found.label_of[image_id]].append(image_id)
-    takes = _takes(by_class, wanted)
-    drawn: dict[str, set[str]] = defaultdict(set)
-    for name, ids in by_class.items():
-        start = 0
-        for role, count in takes[name].items():
-            drawn[role].update(ids[start : start + count])
-            start += count
-        drawn["pool"].update(ids[start:])
-    status = _status(found, test, drawn)
-    pool = [image_id for image_id, value in status.items() if value == "pool"]
-    if not pool:
-        raise UserError("empty_pool", "no unlabeled image is left for the pool", _pool_fix(wanted))
+def _conflict_lines(in_conflict: pa.Table) -> str:
+    """How many images are in conflict, and the first ones."""
+    rows = in_conflict.slice(0, SHOWN).to_pylist()
+    lines = [f"  {row['image_id']} ({row['source']}: {row['path']}) is labeled {row['label']!r}" for row in rows]
+    groups = pc.count_distinct(in_conflict["group"]).as_py()
+    images = pc.count_distinct(in_conflict["image_id"]).as_py()
+    more = [f"  and {in_conflict.num_rows - SHOWN} more"] if in_conflict.num_rows > SHOWN else []
+    return "\n".join([f"{groups} pictures carry two labels ({images} images):", *lines, *more])
 
-    def named(ids: set[str] | list[str]) -> Labels:
-        return {image_id: found.label_of[image_id] for image_id in ids}
 
-    return Roles(
-        **{role: named(drawn[role]) for role in ("labeled", "calib", "gate")},
-        test=named(test),
-        status=status,
-        truth=named([image_id for image_id in pool if image_id in found.label_of]),
-        leaks=len(found.labeled & found.test),
+def _settle() -> str:
+    return f"settle them in {files.CONFLICTS} (image_id,label,who,when); {files.SPLIT}/conflicts.parquet lists all"
+
+
+def _refuse_chaos(roles: Roles, found: Found, max_conflicts: float, in_conflict: pa.Table) -> None:
+    """So many contradictions are no slip of a hand: the labels of a whole source are likely wrong."""
+    labeled = len(found.labeled | (found.test & set(roles.conflicts)))
+    if len(roles.conflicts) > max_conflicts * labeled:
+        share = f"{len(roles.conflicts)} of {labeled} labeled images ({len(roles.conflicts) / labeled:.1%}, allowed "
+        what = f"{share}{max_conflicts:.1%}) contradict a copy of theirs. {_conflict_lines(in_conflict)}"
+        fix = f"settle them in {files.CONFLICTS}, mend the labels, or raise split.duplicates.max_conflicts"
+        raise TooManyBad("too_many_conflicts", what, fix)
+
+
+def _conflict_table(stage: Stage, found: Found, roles: Roles) -> pa.Table:
+    """group, image_id, label, source, path: a row for every label that an image in conflict was given."""
+    wanted = pa.array(sorted(roles.conflicts), pa.string())
+    path_of: dict[str, tuple[str, str]] = {}
+    for source in stage.settings.sources if roles.conflicts else ():
+        images = files.read_table(files.catalog(source) / "images.parquet", ["image_id", "path"])
+        for row in images.filter(pc.is_in(images["image_id"], wanted)).to_pylist():
+            path_of.setdefault(row["image_id"], (source, row["path"]))
+    rows = sorted(
+        (found.group(image_id), image_id, label, *path_of[image_id])
+        for image_id, labels in roles.conflicts.items()
+        for label in labels
     )
+    names = ("group", "image_id", "label", "source", "path")
+    columns = {name: [row[place] for row in rows] for place, name in enumerate(names)}
+    return pa.table(columns, pa.schema([(name, pa.string()) for name in names]))
 
 
-def conserve(found: Found, roles: Roles) -> dict[str, int]:
-    """Counts of roles; every image has exactly one role and every image of the pool one status (C7)."""
-    status = list(roles.status.values())
-    counts = {name: len(getattr(roles, name)) for name in ("labeled", "calib", "gate", "test")}
-    counts["pool"] = status.count("pool")
-    everything = found.labeled | found.pool | found.test
-    if sum(counts.values()) != len(everything):
-        raise AssertionError(f"{len(everything)} images in, roles: {counts}")
-    if not set(roles.status) <= everything or not found.pool <= set(roles.status):
-        raise AssertionError("an image of the pool has no status")
-    extra = {name: status.count(name) for name in ("held_out", "duplicate")}
-    return {"images": len(everything), **counts, **extra, "truth": len(roles.truth), "leaks": roles.leaks}
-
-
-def _pool_table(status: dict[str, str], source_of: dict[str, str]) -> pa.Table:
+def _pool_table(status: dict[str, str], found: Found) -> pa.Table:
     ids = sorted(status)
-    columns = {"image_id": ids, "status": [status[i] for i in ids], "source": [source_of[i] for i in ids]}
+    columns: dict[str, list[Any]] = {
+        "image_id": ids,
+        "status": [status[i] for i in ids],
+        "source": [found.source_of[i] for i in ids],
+        "group": [found.group_of.get(i) for i in ids],
+    }
     return pa.table(columns, pa.schema([(name, pa.string()) for name in columns]))
 
 
@@ -141,86 +117,49 @@ def unlabeled_table(status: dict[str, str]) -> pa.Table:
     return pa.table(columns, files.LABEL_TABLE)
 
 
-def _read(stage: Stage) -> Found:
+def _read(stage: Stage) -> tuple[Found, list[copies.Edge]]:
     lies_in: dict[str, set[str]] = {"labeled": set(), "pool": set(), "test": set()}
-    label_of: Labels = {}
+    given: dict[str, dict[str, set[str]]] = {"labeled": {}, "test": {}}
     source_of: dict[str, str] = {}
+    side_of: dict[str, int] = {}
     classes: dict[str, None] = {}
     for source in stage.settings.sources:
         catalog = stage.input(files.catalog(source))
-        images = files.read_table(catalog / "images.parquet", ["image_id", "origin"]).to_pydict()
-        labels = files.read_table(catalog / "labels.parquet", ["image_id", "label"]).to_pydict()
-        for image_id, origin in zip(images["image_id"], images["origin"], strict=True):
+        images = files.read_table(catalog / "images.parquet", ["image_id", "origin", "width", "height"]).to_pydict()
+        labels = files.read_table(catalog / "labels.parquet", ["image_id", "origin", "label"]).to_pydict()
+        for image_id, origin, width, height in zip(*images.values(), strict=True):
             lies_in[origin].add(image_id)
             source_of.setdefault(image_id, source)
-        label_of |= dict(zip(labels["image_id"], labels["label"], strict=True))
+            side_of[image_id] = min(width, height)
+        for image_id, origin, label in zip(*labels.values(), strict=True):
+            given[origin].setdefault(image_id, set()).add(label)
         classes |= dict.fromkeys(files.read_json(catalog / "classes.json"))
     if not lies_in["labeled"]:
         what = f"no source brings a usable labeled image (sources: {', '.join(stage.settings.sources)})"
         raise UserError("no_labels", what, "label a few images of each class; see `Sources` in the README")
-    return Found(list(classes), label_of, **lies_in, source_of=source_of)
+    wanted = stage.settings.split.duplicates
+    folders = [stage.input(files.fingerprints(source)) for source in stage.settings.sources] if wanted.near else []
+    edges = copies.find_all(folders, side_of, wanted.distance)
+    label_of, several, settled = _settled(stage, given["labeled"] | given["test"], list(classes))
+    group_of = copies.groups(edges)
+    found = Found(
+        list(classes), label_of, **lies_in, source_of=source_of, group_of=group_of, several=several, settled=settled
+    )
+    return found, edges
 
 
-def _key(seed: int, image_id: str) -> str:
-    return hashlib.sha256(f"{seed}:{image_id}".encode()).hexdigest()
-
-
-def _takes(by_class: dict[str, list[str]], wanted: params.Split) -> dict[str, dict[str, int]]:
-    """How many images of each class go to labeled, calib and gate, in this order."""
-    have = {name: len(ids) for name, ids in by_class.items()}
-    if empty := [name for name, count in have.items() if count == 0]:
-        what = f"no labeled image of the class {', '.join(map(repr, empty))} is left to train on"
-        raise UserError("empty_class", what, "label some images of it, lower split.test, or remove the class")
-    calib, gate = _proportional(wanted.calib, have), _proportional(wanted.gate, have)
-    if wanted.labels is None:
-        labels = {name: max(have[name] - calib[name] - gate[name], 1) for name in have}
-    elif wanted.labels % len(have):
-        lower = wanted.labels - wanted.labels % len(have)
-        near = " or ".join(str(n) for n in (lower, lower + len(have)) if n)
-        what = f"split.labels: {wanted.labels} cannot be shared equally by {len(have)} classes"
-        raise UserError("unequal_labels", what, f"set split.labels in params.yaml to {near}")
-    else:
-        labels = dict.fromkeys(have, wanted.labels // len(have))
-    takes = {name: {"labeled": labels[name], "calib": calib[name], "gate": gate[name]} for name in have}
-    short = [
-        f"  class {n!r}: {have[n]} labeled images, wanted {_list(take)}"
-        for n, take in takes.items()
-        if sum(take.values()) > have[n]
-    ]
-    if short:
-        what = "\n".join([f"{len(short)} of {len(have)} classes have too few labels:", *short[:20]])
-        raise UserError(
-            "too_few_labels", what, "lower split.labels, split.calib, split.gate or split.test, or label more"
-        )
-    return takes
-
-
-def _list(take: dict[str, int]) -> str:
-    return " + ".join(f"{count} {role}" for role, count in take.items() if count)
-
-
-def _proportional(total: int, have: dict[str, int]) -> dict[str, int]:
-    """`total` shared out as the classes are, by largest remainder; a tie goes to the class that stands first."""
-    everything = sum(have.values())
-    share = {name: total * count // everything for name, count in have.items()}
-    by_remainder = sorted(have, key=lambda name: -(total * have[name] % everything))
-    for name in by_remainder[: total - sum(share.values())]:
-        share[name] += 1
-    return share
-
-
-def _status(found: Found, test: set[str], drawn: dict[str, set[str]]) -> dict[str, str]:
-    held_out = test | drawn["calib"] | drawn["gate"]
-    return {
-        image_id: "held_out" if image_id in held_out else "duplicate" if image_id in drawn["labeled"] else "pool"
-        for image_id in found.pool | drawn["pool"]
-    }
-
-
-def _pool_fix(wanted: params.Split) -> str:
-    if wanted.labels is None:
-        return "bring unlabeled images, or set split.labels in params.yaml so that the rest of the labeled becomes pool"
-    return "bring unlabeled images, or lower split.labels, split.calib, split.gate or split.test in params.yaml"
+def _settled(
+    stage: Stage, given: dict[str, set[str]], classes: list[str]
+) -> tuple[Labels, dict[str, set[str]], frozenset[str]]:
+    """The label of each image, the labels of those that have several, and the images that a person settled."""
+    chosen = resolutions.read(stage.input(files.CONFLICTS))
+    for image_id, label in chosen.items():
+        if label not in classes:
+            what = f"{files.CONFLICTS}: {label!r}, the label of image {image_id}, is no class"
+            raise UserError("unknown_class", what, f"use one of {', '.join(classes)}")
+    chosen = {image_id: label for image_id, label in chosen.items() if image_id in given}
+    several = {i: names for i, names in given.items() if len(names) > 1 and i not in chosen}
+    return {i: chosen.get(i, min(names)) for i, names in given.items()}, several, frozenset(chosen)
 
 
 def _write(column: dict[str, str], name: str, path: Path) -> None:

@@ -30,7 +30,10 @@ from tasks.params import PARAMS_FILE, Settings, load, value_at
 from tasks.watch import Look, look
 
 PR_SET_PDEATHSIG = 1
-EACH = {"ingest": "sources"}  # the section whose entries a stage is run for; `rounds` where none stands here
+EACH = {
+    "ingest": "sources",
+    "fingerprint": "sources",
+}  # the section whose entries a stage is run for; `rounds` where none stands here
 INTERRUPTED = 130  # 128 + SIGINT: what a shell reports
 Snapshot = tuple[int, int, int]
 PLUMBING = {

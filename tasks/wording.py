@@ -10,7 +10,10 @@ REASONS = {
     "source_cap": "source already at its cap",
     "human_rejected": "rejected by a person",
     "held_out": "held out for test, gate or calibration",
+    "near_held_out": "near copy of an image held out for test, gate or calibration",
     "duplicate": "copy of a labeled image",
+    "near_duplicate": "near copy of a labeled image",
+    "conflict": "given two labels; a person decides",
     "unlabeled": "not labeled",
 }
 HEADLINES = {

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from tasks import files, params
 from tasks.errors import UserError
-from tasks.split import Found, conserve, draw, unlabeled_table
+from tasks.roles import Found, conserve, draw
+from tasks.split import unlabeled_table
 from tests.images.workspace import Workspace, picture, write_all
 
 CLASSES = ["ant", "bee", "cow"]
@@ -31,7 +32,8 @@ def _found(labels: dict[str, str], pool: Iterable[str] = (), test: Iterable[str]
 
 
 def _want(labels: int | None = None, test: int = 0, calib: int = 0, gate: int = 0) -> params.Split:
-    return params.Split(labels=labels, test=test, calib=calib, gate=gate)
+    duplicates = params.Duplicates(near=True, distance=0.15, max_conflicts=0.05)
+    return params.Split(labels=labels, test=test, calib=calib, gate=gate, duplicates=duplicates)
 
 
 def _slow(found: Found, wanted: params.Split, seed: int) -> tuple[set[str], set[str]]:
@@ -169,7 +171,7 @@ def test_through_the_stages(tmp_path: Path) -> None:
     write_all(workspace.source, {f"pool/{n}.png": picture(100 + n) for n in range(6)})
     write_all(workspace.source, {"pool/copy.png": picture(1), "pool/leak.png": picture(200)})
     write_all(workspace.source, {"test/ant/t.png": picture(200), "test/ant/too.png": picture(2)})
-    assert [workspace.run(name)[0] for name in ("ingest", "split")] == [0, 0]
+    assert [workspace.run(name)[0] for name in ("ingest", "fingerprint", "split")] == [0, 0, 0]
     summary = workspace.summary("split")
     assert {
         name: summary[name] for name in ("images", "labeled", "test", "pool", "held_out", "duplicate", "leaks")
@@ -197,10 +199,10 @@ def test_hidden_truth_of_a_labeled_rest(tmp_path: Path) -> None:
         workspace.source,
         {f"labeled/{name}/{n}.png": picture(n + 10 * k) for k, name in enumerate(CLASSES) for n in range(4)},
     )
-    assert [workspace.run(name)[0] for name in ("ingest", "split")] == [0, 0]
+    assert [workspace.run(name)[0] for name in ("ingest", "fingerprint", "split")] == [0, 0, 0]
     pool = {row["image_id"] for row in workspace.table("split/pool")}
     assert len(pool) == 6
     assert {row["image_id"]: row["label"] for row in workspace.table("sealed/truth")} == {
         image_id: label for image_id, label in workspace.labels().values() if image_id in pool
     }
-    assert set(workspace.table("split/pool")[0]) == {"image_id", "status", "source"}
+    assert set(workspace.table("split/pool")[0]) == {"image_id", "status", "source", "group"}

@@ -51,6 +51,10 @@ class Workspace:
             settings[name].update(values)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "params.yaml").write_text(yaml.safe_dump(settings))
+        self._settle()
+
+    def _settle(self) -> None:
+        write_all(self.folder, {str(files.CONFLICTS): b"image_id,label,who,when\n"})
 
     @property
     def source(self) -> Path:
@@ -61,7 +65,7 @@ class Workspace:
         """Run a stage; its exit code and all it said."""
         said = io.StringIO()
         with contextlib.chdir(self.folder), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-            return stage.main(name, "own" if name == "ingest" else ""), said.getvalue()
+            return stage.main(name, "own" if name in stage.EACH else ""), said.getvalue()
 
     def table(self, name: str) -> list[dict[str, Any]]:
         """The rows of a table, as in `catalog/own/images`."""
@@ -79,7 +83,7 @@ class Workspace:
     def summary(self, name: str) -> dict[str, Any]:
         """The numbers a stage left."""
         value: dict[str, Any] = files.read_json(
-            self.folder / files.metrics(f"{name}@own" if name == "ingest" else name)
+            self.folder / files.metrics(f"{name}@own" if name in stage.EACH else name)
         )
         return value
 
@@ -98,6 +102,7 @@ class Workspace:
         """Forget everything that was published."""
         for name in ("data", ".work"):
             shutil.rmtree(self.folder / name, ignore_errors=True)
+        self._settle()
 
 
 def names(root: Path) -> list[str]:
