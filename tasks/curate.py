@@ -142,9 +142,11 @@ def _refuse_disasters(decided: Decided) -> None:
         raise _nothing_kept(decided, settings, key)
     share_C = kept_C / kept_C.sum()
     top = int(share_C.argmax())
-    if share_C[top] > settings.max_share:
+    # Halfway between an even share and everything: two classes may stand 75 to 25, ten may not stand 56 to 44.
+    allowed = (1 + 1 / len(share_C)) / 2 if settings.max_share is None else settings.max_share
+    if share_C[top] > allowed:
         what = f"{share_C[top]:.0%} of the kept pseudo-labels say {decided.classes[top]!r}, {key}.max_share allows "
-        what += f"{settings.max_share:.0%}: either the teacher has collapsed or the pool is that skewed"
+        what += f"{allowed:.0%}: either the teacher has collapsed or the pool is that skewed"
         fix = f"if the pool really is so, raise {key}.max_share; else label more images of the other classes"
         raise Held("class_collapse", what, fix)
 

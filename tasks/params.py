@@ -243,8 +243,9 @@ class Curate(Section):
     temperature: float = Field(
         gt=0, le=100, description="Softens (>1) or sharpens (<1) the stored probabilities first."
     )
-    max_share: float = Field(
-        gt=0, le=1, description="The run is held (exit 4) when one class takes a larger share of the kept labels."
+    max_share: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        description="The run is held (exit 4) when one class takes a larger share of the kept labels. null = halfway "
+        "between an even share and all of them: 75 % of two classes, 55 % of ten."
     )
 
     @model_validator(mode="after")

@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 
 from tasks import copies, files, resolutions
 from tasks.errors import TooManyBad, UserError
+from tasks.leftovers import RETIRED, retire
 from tasks.roles import REASON, Found, Labels, Roles, conserve, draw
 from tasks.stage import Stage
 
@@ -17,6 +18,8 @@ SHOWN = 5  # conflicts printed
 
 def split(stage: Stage) -> None:
     """data/catalog and data/fingerprints in; data/split, data/sealed and the label table r0 out."""
+    for name in retire(stage.settings.sources):
+        print(f"split: the settings no longer name the source {name!r}; its artefacts lie in {RETIRED / name} now")
     found, edges = _read(stage)
     roles = draw(found, stage.settings.split, stage.settings.seed)
     counts = conserve(found, roles)

@@ -128,6 +128,13 @@ def test_one_class_taking_everything_is_held_unless_allowed() -> None:
     assert (_curate(max_share=1.0)["copies"] > 0).any()
 
 
+def test_without_a_stated_share_two_of_three_may_go_to_one_class() -> None:
+    """null means halfway between an even share and all: 67 % of three classes. Half passes, everything does not."""
+    assert (_curate(max_share=None, threshold=0.9)["copies"] > 0).sum() == 2
+    with pytest.raises(Held, match=r"100%.*'ant'.*max_share allows 67%"):
+        _curate(max_share=None, threshold=0.95)
+
+
 @pytest.mark.parametrize(
     "change",
     [

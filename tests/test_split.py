@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import shutil
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -206,3 +207,23 @@ def test_hidden_truth_of_a_labeled_rest(tmp_path: Path) -> None:
         image_id: label for image_id, label in workspace.labels().values() if image_id in pool
     }
     assert set(workspace.table("split/pool")[0]) == {"image_id", "status", "source", "group"}
+
+
+def test_a_source_that_left_the_settings_is_moved_aside(tmp_path: Path) -> None:
+    """Its artefacts are kept under .work/retired; what is there of the others comes out as if it had never been."""
+    workspace = Workspace(tmp_path)
+    write_all(
+        workspace.source, {f"labeled/{c}/{n}.png": picture(n + 9 * k) for k, c in enumerate("ab") for n in (1, 2)}
+    )
+    write_all(workspace.source, {"pool/x.png": picture(99)})
+    for name in ("ingest", "fingerprint", "split"):
+        assert workspace.run(name)[0] == 0
+    before = workspace.hashes()
+    for kind in ("images", "catalog", "quarantine", "fingerprints"):
+        shutil.copytree(tmp_path / "data" / kind / "own", tmp_path / "data" / kind / "former")
+    code, said = workspace.run("split")
+    assert (code, "the source 'former'" in said) == (0, True)
+    assert workspace.hashes() == before
+    assert {path.name for path in (tmp_path / ".work/retired/former").iterdir()} == {
+        *("images", "catalog", "quarantine", "fingerprints")
+    }
