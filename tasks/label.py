@@ -10,7 +10,6 @@ by chunk, to a store under .work that outlives the run: a killed run goes on the
 import os
 import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,15 +20,14 @@ from tasks import files
 from tasks.core.predict import predict
 from tasks.errors import Integrity, UserError
 from tasks.images.store import Images
-from tasks.images.wanted import digests
+from tasks.images.wanted import DIGEST, digests, names
 from tasks.models import load_model
 from tasks.progress import Progress
 from tasks.stage import Stage, code_in_use
 
 PARAMS = ("image", "label", "rounds.{key}.teacher")
 CODE = ("tasks.core.", "tasks.images.", "tasks.label", "tasks.models", "tasks.nets.")
-PART_ROWS = 1_000_000
-Ids = Any  # pa.ChunkedArray of text: a million of them in 64 MB, as Python strings in 120 MB
+PART_ROWS = 250_000
 STORE_BYTES = 10 * 2**30  # of predictions by earlier teachers of a round; the least recently used go first
 
 
@@ -40,18 +38,27 @@ def label(stage: Stage, round_: str) -> None:
     teacher = stage.input(files.model(stage.settings.rounds[round_].teacher))
     net, card = load_model(teacher)
     _refuse_other_form(stage, round_, card)
-    pool = files.read_table(files.SPLIT / "pool.parquet", ["image_id", "status"])
-    id_N = pool.filter(pc.equal(pool["status"], pa.scalar("pool")))["image_id"]
+    digest_N = _pool()
     store = _store(stage, teacher)
-    predicted = _predict_in_chunks(stage, images, net, id_N, store)
-    prob_NC = _in_order(store, id_N, len(card["classes"]))
+    predicted = _predict_in_chunks(stage, images, net, digest_N, store)
+    prob_NC = _in_order(store, digest_N, len(card["classes"]))
     out = stage.output(files.probs(round_))
-    for index, start in enumerate(range(0, len(id_N), PART_ROWS)):
-        part = _table(id_N.slice(start, PART_ROWS), prob_NC[start : start + PART_ROWS])
+    for index, start in enumerate(range(0, len(digest_N), PART_ROWS)):
+        rows = slice(start, start + PART_ROWS)
+        part = _table(names(digest_N[rows]), prob_NC[rows])
         files.write_table(part, out / f"part-{index:05d}.parquet")
-    stage.summary(images=len(id_N))
-    stage.counts(predicted=predicted, reused=len(id_N) - predicted)
-    print(f"{stage.name}: {predicted} images predicted, {len(id_N) - predicted} predictions reused")
+    stage.summary(images=len(digest_N))
+    stage.counts(predicted=predicted, reused=len(digest_N) - predicted)
+    print(f"{stage.name}: {predicted} images predicted, {len(digest_N) - predicted} predictions reused")
+
+
+def _pool() -> np.ndarray:
+    """The pool's images, sorted, as digests: a million take 32 MB, and 120 MB as Python's strings."""
+    table = files.read_table(files.SPLIT / "pool.parquet", ["image_id", "status"])
+    digest_N = digests(table.filter(pc.equal(table["status"], pa.scalar("pool")))["image_id"])
+    del table
+    pa.default_memory_pool().release_unused()
+    return digest_N
 
 
 def _store(stage: Stage, teacher: Path) -> Path:
@@ -78,17 +85,19 @@ def _refuse_other_form(stage: Stage, round_: str, card: dict[str, object]) -> No
             raise UserError("other_teacher", what, "run `dvc repro`: the teacher is trained again")
 
 
-def _predict_in_chunks(stage: Stage, images: Images, net: nn.Module, id_N: Ids, store: Path) -> int:
+def _predict_in_chunks(stage: Stage, images: Images, net: nn.Module, digest_N: np.ndarray, store: Path) -> int:
     """Commit the predictions that are missing, one table a chunk, and return how many those are."""
     settings = stage.settings
-    todo = id_N.filter(pc.invert(pc.is_in(id_N, value_set=_done(store))))
-    done = len(id_N) - len(todo)
+    todo = digest_N[~np.isin(digest_N, _done(store))]
+    done = len(digest_N) - len(todo)
     note = store / "began_with.json"  # as many as there were before this work; left behind by a killed run alone
     began = min(int(files.read_json(note)), done) if note.is_file() else done
     files.replace_json(note, began)
     if began < done:
-        print(f"{stage.name}: {done - began} of {len(id_N)} images were labeled before the interruption", flush=True)
-    with Progress(len(id_N), stage.name, "images", done) as progress:
+        print(
+            f"{stage.name}: {done - began} of {len(digest_N)} images were labeled before the interruption", flush=True
+        )
+    with Progress(len(digest_N), stage.name, "images", done) as progress:
         chunks = images.batches(todo, settings.image, settings.label.chunk) if len(todo) else ()
         for index, (chunk_ids, image_NCHW) in enumerate(chunks, start=_next(store)):
             prob_NC = predict(net, image_NCHW, settings.label.batch).numpy()
@@ -98,34 +107,33 @@ def _predict_in_chunks(stage: Stage, images: Images, net: nn.Module, id_N: Ids, 
             path.with_suffix(".tmp").replace(path)
             progress.advance(len(chunk_ids))
     note.unlink()
-    return len(id_N) - began
+    return len(digest_N) - began
 
 
-def _done(store: Path) -> Ids:
-    """The ids that have a prediction. A damaged chunk is thrown away: its images are predicted again."""
-    found = []
+def _done(store: Path) -> np.ndarray:
+    """Digests of images that have a prediction. A damaged chunk is thrown away: its images are predicted again."""
+    found = [np.empty(0, f"S{DIGEST}")]
     for path in _chunks(store):
         try:
-            found.append(files.read_table(path)["image_id"])
+            found.append(digests(files.read_table(path)["image_id"]))
         except Integrity:
             print(f"{path} is damaged; its images are labeled again", flush=True)
             path.unlink()
-    return pa.chunked_array([chunk for column in found for chunk in column.chunks], pa.string())
+    return np.concatenate(found)
 
 
-def _in_order(store: Path, id_N: Ids, classes: int) -> np.ndarray:
+def _in_order(store: Path, digest_N: np.ndarray, classes: int) -> np.ndarray:
     """Probabilities (N, C) in the order of the pool, from all chunks; of images that left the pool nothing is taken."""
-    digest_N = digests(id_N)
-    prob_NC, is_found_N = np.empty((len(id_N), classes), np.float32), np.zeros(len(id_N), bool)
+    prob_NC, is_found_N = np.empty((len(digest_N), classes), np.float32), np.zeros(len(digest_N), bool)
     for path in _chunks(store):
         chunk = files.read_table(path)
         digest_P = digests(chunk["image_id"])
-        at_P = np.minimum(np.searchsorted(digest_N, digest_P), len(id_N) - 1)
+        at_P = np.minimum(np.searchsorted(digest_N, digest_P), len(digest_N) - 1)
         is_ours_P = digest_N[at_P] == digest_P
         prob_NC[at_P[is_ours_P]] = pc.list_flatten(chunk["prob"]).to_numpy().reshape(-1, classes)[is_ours_P]
         is_found_N[at_P[is_ours_P]] = True
     if not is_found_N.all():
-        raise AssertionError(f"{len(id_N)} pool images, {is_found_N.sum()} predictions")
+        raise AssertionError(f"{len(digest_N)} pool images, {is_found_N.sum()} predictions")
     return prob_NC
 
 
@@ -137,7 +145,7 @@ def _chunks(folder: Path) -> list[Path]:
     return sorted(folder.glob("chunk-*.parquet"))
 
 
-def _table(ids: Ids | list[str], prob_NC: np.ndarray) -> pa.Table:
+def _table(ids: list[str], prob_NC: np.ndarray) -> pa.Table:
     prob = pa.FixedSizeListArray.from_arrays(pa.array(prob_NC.ravel(), pa.float32()), prob_NC.shape[1])
     return pa.table({"image_id": ids, "prob": prob}, pa.schema([("image_id", pa.string()), ("prob", prob.type)]))
 

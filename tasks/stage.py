@@ -40,6 +40,7 @@ PLUMBING = {
     "tasks.stage",
     "tasks.files",
     "tasks.params",
+    "tasks.params_data",
     "tasks.nets.names",
     "tasks.explain",
     "tasks.yaml_file",

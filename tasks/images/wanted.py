@@ -13,11 +13,14 @@ import pyarrow as pa
 from tasks.errors import Integrity
 
 DIGEST = 32  # bytes of a sha256
-Ids: TypeAlias = "Sequence[str] | pa.Array[Any] | pa.ChunkedArray[Any]"
+Ids: TypeAlias = "Sequence[str] | np.ndarray | pa.Array[Any] | pa.ChunkedArray[Any]"  # numpy: S32, digests themselves
 
 
 def digests(ids: Ids) -> np.ndarray:
     """The ids, hexadecimal sha256, as numpy's S32. Raises Integrity for an id that is none."""
+    if isinstance(ids, np.ndarray):
+        assert ids.dtype == f"S{DIGEST}", ids.dtype
+        return ids
     column = ids if isinstance(ids, pa.Array | pa.ChunkedArray) else pa.array(ids, pa.string())
     if isinstance(column, pa.ChunkedArray):
         column = column.combine_chunks()
@@ -30,6 +33,12 @@ def digests(ids: Ids) -> np.ndarray:
         fix = "run `dvc repro`: the image tables are made again"
         raise Integrity("bad_image_id", f"an image_id is no hexadecimal sha256: {error}", fix) from None
     return np.frombuffer(raw, f"S{DIGEST}")
+
+
+def names(digest_N: np.ndarray) -> list[str]:
+    """The ids that digests stand for."""
+    text = binascii.hexlify(digest_N.tobytes()).decode()
+    return [text[i : i + 2 * DIGEST] for i in range(0, len(text), 2 * DIGEST)]
 
 
 def places(ids: Ids) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -64,8 +73,7 @@ class Wanted:
 
     def names(self, at_B: np.ndarray) -> list[str]:
         """The ids at these places, as text."""
-        text = binascii.hexlify(self._digest_U[at_B].tobytes()).decode()
-        return [text[i : i + 2 * DIGEST] for i in range(0, len(text), 2 * DIGEST)]
+        return names(self._digest_U[at_B])
 
     def missing(self) -> list[str]:
         """The ids that were not found, in order."""
