@@ -9,6 +9,7 @@ processes there, one after the other. Peak memory is the kernel's (ru_maxrss of 
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -24,6 +25,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 LABELED, PORTION = 200, 10_000
+STAGES = ("ingest own", "split", "labeled", "teacher", "label r1")
 SCHEMA = pa.schema([("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())])), ("label", pa.int64())])
 
 
@@ -38,9 +40,7 @@ def main() -> None:
     count = 20_000 if args.quick else args.rows
     with tempfile.TemporaryDirectory() as folder:
         make(Path(folder), count, args.size)
-        rows = [
-            row for name in ("ingest own", "split", "teacher", "label r1") for row in run(name, Path(folder), count)
-        ]
+        rows = [row for name in STAGES for row in run(name, Path(folder), count)]
     print(f"\n{count:,} images on {os.cpu_count()} cores\n")
     print("| stage | peak memory | seconds | images/s |\n|---|---|---|---|")
     for memory, rate in zip(rows[::2], rows[1::2], strict=True):
@@ -68,9 +68,11 @@ def make(folder: Path, count: int, size: int) -> None:
     settings["sources"] = {"own": {"kind": "manifest", "path": "source"}}
     settings["image"].update(size=size, channels=3)
     settings["split"].update(labels=100, test=50)
+    settings["split"]["duplicates"]["near"] = False  # benchmarks/duplicates.py measures the search for near copies
     settings["teacher"].update(net="wrn10mp", width=1, steps=1)
     settings["label"].update(batch=128)
     (folder / "params.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+    shutil.copytree(ROOT / "data/decisions", folder / "data/decisions")
 
 
 def _jpegs(rng: np.random.Generator, count: int) -> Iterator[bytes]:

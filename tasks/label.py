@@ -21,6 +21,7 @@ from tasks import files
 from tasks.core.predict import predict
 from tasks.errors import Integrity, UserError
 from tasks.images.store import Images
+from tasks.images.wanted import digests
 from tasks.models import load_model
 from tasks.progress import Progress
 from tasks.stage import Stage, code_in_use
@@ -43,12 +44,11 @@ def label(stage: Stage, round_: str) -> None:
     id_N = pool.filter(pc.equal(pool["status"], pa.scalar("pool")))["image_id"]
     store = _store(stage, teacher)
     predicted = _predict_in_chunks(stage, images, net, id_N, store)
-    table = pa.concat_tables([_wanted(path, id_N) for path in _chunks(store)]).sort_by("image_id")
-    if not table["image_id"].equals(id_N):
-        raise AssertionError(f"{len(id_N)} pool images, {table.num_rows} predictions")
+    prob_NC = _in_order(store, id_N, len(card["classes"]))
     out = stage.output(files.probs(round_))
     for index, start in enumerate(range(0, len(id_N), PART_ROWS)):
-        files.write_table(table.slice(start, PART_ROWS), out / f"part-{index:05d}.parquet")
+        part = _table(id_N.slice(start, PART_ROWS), prob_NC[start : start + PART_ROWS])
+        files.write_table(part, out / f"part-{index:05d}.parquet")
     stage.summary(images=len(id_N))
     stage.counts(predicted=predicted, reused=len(id_N) - predicted)
     print(f"{stage.name}: {predicted} images predicted, {len(id_N) - predicted} predictions reused")
@@ -113,10 +113,20 @@ def _done(store: Path) -> Ids:
     return pa.chunked_array([chunk for column in found for chunk in column.chunks], pa.string())
 
 
-def _wanted(path: Path, id_N: Ids) -> pa.Table:
-    """The predictions of a chunk whose images are in the pool today."""
-    table = files.read_table(path)
-    return table.filter(pc.is_in(table["image_id"], value_set=id_N))
+def _in_order(store: Path, id_N: Ids, classes: int) -> np.ndarray:
+    """Probabilities (N, C) in the order of the pool, from all chunks; of images that left the pool nothing is taken."""
+    digest_N = digests(id_N)
+    prob_NC, is_found_N = np.empty((len(id_N), classes), np.float32), np.zeros(len(id_N), bool)
+    for path in _chunks(store):
+        chunk = files.read_table(path)
+        digest_P = digests(chunk["image_id"])
+        at_P = np.minimum(np.searchsorted(digest_N, digest_P), len(id_N) - 1)
+        is_ours_P = digest_N[at_P] == digest_P
+        prob_NC[at_P[is_ours_P]] = pc.list_flatten(chunk["prob"]).to_numpy().reshape(-1, classes)[is_ours_P]
+        is_found_N[at_P[is_ours_P]] = True
+    if not is_found_N.all():
+        raise AssertionError(f"{len(id_N)} pool images, {is_found_N.sum()} predictions")
+    return prob_NC
 
 
 def _next(store: Path) -> int:
@@ -127,9 +137,9 @@ def _chunks(folder: Path) -> list[Path]:
     return sorted(folder.glob("chunk-*.parquet"))
 
 
-def _table(ids: list[str], prob_NC: np.ndarray) -> pa.Table:
+def _table(ids: Ids | list[str], prob_NC: np.ndarray) -> pa.Table:
     prob = pa.FixedSizeListArray.from_arrays(pa.array(prob_NC.ravel(), pa.float32()), prob_NC.shape[1])
-    return pa.table({"image_id": pa.array(ids, pa.string()), "prob": prob})
+    return pa.table({"image_id": ids, "prob": prob}, pa.schema([("image_id", pa.string()), ("prob", prob.type)]))
 
 
 def _refuse_bad_rows(ids: list[str], prob_NC: np.ndarray) -> None:

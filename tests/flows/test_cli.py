@@ -64,9 +64,11 @@ def test_curate_without_preview_says_where_labels_are_made(toy: Toy) -> None:
 
 def test_check_says_fine(toy: Toy) -> None:
     """`understudy check` is quiet about good settings, and names a source that is not there."""
+    mine = {"kind": "folder", "path": "nowhere"}
+    toy.edit(lambda settings: settings["sources"].update(mine=mine))
     done = toy.run(UNDERSTUDY, "check")
-    assert (done.returncode, "sources.digits.path: tasks/images/digits.py does not exist" in done.stderr) == (2, True)
-    toy.edit(lambda settings: settings["sources"]["digits"].update(path="params.yaml"))
+    assert (done.returncode, "sources.mine.path: nowhere does not exist" in done.stderr) == (2, True)
+    toy.edit(lambda settings: settings["sources"].pop("mine"))
     assert toy.run(UNDERSTUDY, "check").stdout == "params.yaml is fine\n"
 
 

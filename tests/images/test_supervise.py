@@ -33,8 +33,11 @@ def _reason(checked: Checked) -> str:
     return checked.verdict.reason if isinstance(checked.verdict, Refusal) else "none"
 
 
-def _children() -> list[str]:
-    return [pid for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()]
+def _workers() -> list[str]:
+    """The children of this process that check images; other tests may have left a server."""
+    tasks = Path("/proc/self/task").iterdir()
+    children = [pid for task in tasks for pid in (task / "children").read_text().split()]
+    return [pid for pid in children if b"tasks.images.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
 def test_only_the_guilty_are_lost_and_nobody_moves(tmp_path: Path) -> None:
@@ -63,7 +66,7 @@ def test_only_the_guilty_are_lost_and_nobody_moves(tmp_path: Path) -> None:
             assert checked.image_id == hashlib.sha256(checked.content).hexdigest()
     assert "SIGABRT" in done[3].verdict.detail  # type: ignore[union-attr]
     assert "exit code 9" in done[4].verdict.detail  # type: ignore[union-attr]
-    assert not _children()
+    assert not _workers()
 
 
 def test_a_worker_killed_from_outside_costs_nothing(tmp_path: Path) -> None:
@@ -90,7 +93,7 @@ def test_our_own_mistake_is_not_blamed_on_an_image() -> None:
         list(check_all([_record("bug.png", picture(0))], INGEST, CHECK))
     with pytest.raises(RuntimeError, match="did not start"):
         list(check_all([_record("a.png", picture(0))], INGEST, "tests.images.hostile_not:check"))
-    assert not _children()
+    assert not _workers()
 
 
 def test_stopping_early_leaves_no_process() -> None:
@@ -100,7 +103,7 @@ def test_stopping_early_leaves_no_process() -> None:
     first = list(itertools.islice(checked, 50))
     checked.close()  # type: ignore[attr-defined]
     assert [c.record.path for c in first] == [f"{n}.png" for n in range(50)]
-    assert not _children()
+    assert not _workers()
 
 
 def test_workers_are_light() -> None:

@@ -61,11 +61,11 @@ class Workspace:
         """Where the source lies."""
         return self.folder / "source"
 
-    def run(self, name: str) -> tuple[int, str]:
-        """Run a stage; its exit code and all it said."""
+    def run(self, name: str, source: str = "own") -> tuple[int, str]:
+        """Run a stage, where there is one a source that of `source`; its exit code and all it said."""
         said = io.StringIO()
         with contextlib.chdir(self.folder), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-            return stage.main(name, "own" if name in stage.EACH else ""), said.getvalue()
+            return stage.main(name, source if name in stage.EACH else ""), said.getvalue()
 
     def table(self, name: str) -> list[dict[str, Any]]:
         """The rows of a table, as in `catalog/own/images`."""
