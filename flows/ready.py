@@ -1,11 +1,12 @@
 """What has to be there before DVC starts: it looks at inputs first, and says only that something is missing."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tasks import decisions, files
+from tasks import decisions, files, ledger, resolutions
 from tasks.errors import UserError
+from tasks.images import release
 from tasks.images.sources import refuse_missing
 from tasks.params import Settings
 
@@ -16,9 +17,19 @@ def refuse_unready(settings: Settings) -> None:
     for name, source in settings.sources.items():
         if source.kind != "digits":
             _refuse_bad_names(name, Path(source.path))
+    for path, header in ((files.RELEASES, release.HEADER), (files.CONFLICTS, resolutions.HEADER)):
+        if path.parent.is_dir():
+            _refuse_ledger(path, header)
     for round_ in settings.rounds:
-        if (ledger := files.decisions(round_)).parent.is_dir():
-            decisions.read(ledger)
+        if (path := files.decisions(round_)).parent.is_dir():
+            decisions.read(path)
+
+
+def _refuse_ledger(path: Path, header: Sequence[str]) -> None:
+    if not path.exists():
+        what = f"{path} does not exist; DVC wants it, be it empty but for its header"
+        raise UserError("no_ledger", what, f"printf '{','.join(header)}\\n' > {path}")
+    ledger.read(path, header)
 
 
 def _refuse_bad_names(name: str, path: Path) -> None:
