@@ -72,3 +72,17 @@ def test_a_name_that_is_no_text_is_named(settings: Settings) -> None:
     Path(os.fsdecode(b"mine/pool/caf\xe9.jpg")).touch()
     with pytest.raises(UserError, match=r"mine/pool/caf\\xe9\.jpg is not UTF-8"):
         refuse_unready(settings)
+
+
+def test_what_dvc_cannot_read_is_named(settings: Settings) -> None:
+    """DVC stops at a link to nothing and hangs at a pipe; links to files and folders are fine."""
+    os.symlink("../..", "mine/pool/loop")
+    os.symlink("../../data/decisions/r1.csv", "mine/pool/link.jpg")
+    refuse_unready(settings)
+    os.symlink("nowhere", "mine/pool/gone.jpg")
+    with pytest.raises(UserError, match=r"pool/gone\.jpg is a link to nothing"):
+        refuse_unready(settings)
+    Path("mine/pool/gone.jpg").unlink()
+    os.mkfifo("mine/pool/pipe.jpg")
+    with pytest.raises(UserError, match=r"pool/pipe\.jpg is a pipe"):
+        refuse_unready(settings)
