@@ -20,6 +20,7 @@ def refuse_unready(settings: Settings) -> None:
     for path, header in ((files.RELEASES, release.HEADER), (files.CONFLICTS, resolutions.HEADER)):
         if path.parent.is_dir():
             _refuse_ledger(path, header)
+    resolutions.read(files.CONFLICTS)
     for round_ in settings.rounds:
         if (path := files.decisions(round_)).parent.is_dir():
             decisions.read(path)

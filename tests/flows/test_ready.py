@@ -62,6 +62,10 @@ def test_a_ledger_of_the_sources_is_looked_at(settings: Settings, name: str) -> 
         refuse_unready(settings)
     assert os.system(caught.value.fix) == 0
     refuse_unready(settings)
+    if name == "conflicts":
+        path.write_text(",".join(resolutions.HEADER) + "\nabc,ant,me,now\n")
+        with pytest.raises(UserError, match=r"conflicts\.csv, line 2: image_id 'abc'"):
+            refuse_unready(settings)
     path.write_text("<<<<<<< HEAD\n")
     with pytest.raises(UserError, match=rf"{name}\.csv, line 1"):
         refuse_unready(settings)
