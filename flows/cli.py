@@ -1,12 +1,16 @@
 """The command line. Every command calls the code of the stages and flows, and imports it only when it runs."""
 
 import getpass
+import os
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
+
+READER_GONE = 141  # 128 + SIGPIPE: what a shell reports
 
 app = typer.Typer(
     help="A few labeled images and a large unlabeled pool become a trusted label table and a better classifier.",
@@ -274,7 +278,12 @@ def _leave(action: Callable[[], int | None]) -> NoReturn:
     codes: list[int] = []
 
     def act() -> None:
-        codes.append(action() or 0)
+        try:
+            codes.append(action() or 0)
+            sys.stdout.flush()
+        except BrokenPipeError:  # whoever reads, such as `| head`, has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            codes.append(READER_GONE)
 
     failed = exit_code(act)
     raise typer.Exit(failed or codes[0])

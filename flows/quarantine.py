@@ -10,11 +10,21 @@ from tasks.images.quarantine import Quarantine, Row
 from tasks.images.record import unknown_class
 
 HOW = {
+    "bad_path": "mend the row of the manifest; paths start at its folder",
+    "decoder_memory": "raise ingest.max_memory_mb in params.yaml, or make it smaller",
+    "decoder_timeout": "raise ingest.max_seconds in params.yaml, or make it smaller",
+    "empty_file": "copy it again, or remove it",
+    "format_not_allowed": "save it as one of the formats that are read, or remove it",
     "label_conflict": "say which class it is: understudy quarantine --release PATH --label CLASS",
     "misplaced": "move it, or take it: understudy quarantine --release PATH --label CLASS (without --label: pool)",
+    "link_outside_root": "put the file itself into the source",
+    "link_to_folder": "put the files themselves into the source, or name the folder as a source of its own",
+    "mode_not_allowed": "save it in one of the modes that are read",
+    "needs_range": "say what stands for black and white (the TIFF tags it names), or save it with 8 bits",
     "no_label": "label it, or: understudy quarantine --release PATH --label CLASS",
     "suspect_tail": "look at it; copy it again, or take it: understudy quarantine --release PATH",
     "too_large": "raise ingest.max_pixels in params.yaml, or make it smaller",
+    "unreadable": "see that the file is there and may be read, or take it out of the manifest",
     "unstable_file": "run again when nobody writes it any more",
 }
 MEND = "replace or remove the file; its bytes cannot be decoded, so it cannot be released"

@@ -1,36 +1,65 @@
 """What has to be there before DVC starts: it looks at inputs first, and says only that something is missing."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tasks import decisions, files
+from tasks import decisions, files, ledger, resolutions
 from tasks.errors import UserError
+from tasks.images import release
 from tasks.images.sources import refuse_missing
 from tasks.params import Settings
 
 
 def refuse_unready(settings: Settings) -> None:
-    """UserError when a source or a round's ledger is missing, or DVC cannot take in a file's name."""
+    """UserError when a source or a round's ledger is missing, or DVC cannot take in what lies in a source."""
     refuse_missing(settings.sources)
     for name, source in settings.sources.items():
         if source.kind != "digits":
-            _refuse_bad_names(name, Path(source.path))
+            _refuse_what_stops_dvc(name, Path(source.path))
+    for path, header in ((files.RELEASES, release.HEADER), (files.CONFLICTS, resolutions.HEADER)):
+        if path.parent.is_dir():
+            _refuse_ledger(path, header)
+    resolutions.read(files.CONFLICTS)
     for round_ in settings.rounds:
-        if (ledger := files.decisions(round_)).parent.is_dir():
-            decisions.read(ledger)
+        if (path := files.decisions(round_)).parent.is_dir():
+            decisions.read(path)
 
 
-def _refuse_bad_names(name: str, path: Path) -> None:
-    if bad := next(_not_utf8(path), None):
-        shown = os.fsencode(bad).decode("utf-8", "backslashreplace")
-        what = f"sources.{name}: the name of {shown} is not UTF-8, and DVC cannot take it in"
-        raise UserError("bad_name", what, "rename it; `convmv -f latin1 -t utf8 -r FOLDER` shows what that would do")
+def _refuse_ledger(path: Path, header: Sequence[str]) -> None:
+    if not path.exists():
+        what = f"{path} does not exist; DVC wants it, be it empty but for its header"
+        raise UserError("no_ledger", what, f"printf '{','.join(header)}\\n' > {path}")
+    ledger.read(path, header)
 
 
-def _not_utf8(folder: Path) -> Iterator[str]:
-    """Files and folders below a folder whose names are no text."""
-    for place, folders, names in os.walk(folder):
-        for name in (*folders, *names):
-            if not name.isascii() and any("\udc80" <= letter <= "\udcff" for letter in name):
-                yield os.path.join(place, name)
+def _refuse_what_stops_dvc(name: str, folder: Path) -> None:
+    """Names that are no text, links to nothing, and pipes or devices: DVC fails at the first two and waits for ever
+    to read the last."""
+    for entry in _entries(folder):
+        path = Path(entry.path)
+        if not entry.name.isascii() and any("\udc80" <= letter <= "\udcff" for letter in entry.name):
+            shown = os.fsencode(entry.path).decode("utf-8", "backslashreplace")
+            what = f"sources.{name}: the name of {shown} is not UTF-8, and DVC cannot take it in"
+            raise UserError(
+                "bad_name", what, "rename it; `convmv -f latin1 -t utf8 -r FOLDER` shows what that would do"
+            )
+        if entry.is_symlink() and not path.exists():
+            what = f"sources.{name}: {path} is a link to nothing, and DVC stops at it"
+            raise UserError("broken_link", what, f"mend or remove the link; `find {folder} -xtype l` lists all")
+        if not entry.is_dir() and not entry.is_file():
+            what = f"sources.{name}: {path} is a pipe, socket or device, and DVC would wait for ever to read it"
+            raise UserError("no_file", what, "remove it from the source")
+
+
+def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
+    """All that lies below a folder; links to folders are named, not followed."""
+    waiting = [str(folder)] if folder.is_dir() else []
+    while waiting:
+        try:
+            with os.scandir(waiting.pop()) as found:
+                entries = list(found)
+        except OSError:  # ingest puts it into the quarantine
+            continue
+        yield from entries
+        waiting += [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]

@@ -244,6 +244,9 @@ def _mend(found: Found, path: Path) -> str:
         return f"rm -r {folder}, then `dvc repro`: it is restored from the cache or computed again"
     inside = found.inside.get(output.path)
     if found.sound(output.md5) and all(map(found.sound, (inside or {}).values())):
+        if path.name == files.MANIFEST and path.is_file() and not any(_against_record(found, path.parent)):
+            then = f"`dvc checkout --force {output.path}` goes back"
+            return f"if a run was stopped before DVC took it in, `dvc repro {output.stage}` does; else {then}"
         return f"`dvc checkout --force {output.path}` (its copy in the cache is good)"
     return f"rm -r {output.path}, then `understudy verify --fix` and `dvc repro {output.stage}`"
 

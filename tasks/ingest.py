@@ -22,6 +22,7 @@ from tasks.images.record import Record, Refusal
 from tasks.images.shards import Shards
 from tasks.images.sources import open_source, prepare
 from tasks.images.supervise import check_all
+from tasks.leftovers import bring_back
 from tasks.params import value_at
 from tasks.progress import Progress
 from tasks.stage import Stage, code_in_use
@@ -36,6 +37,8 @@ def ingest(stage: Stage, name: str) -> None:
     prepare(wanted)
     stage.watch(Path(wanted.path), settings.scan.settle_seconds)
     source = open_source(name, wanted)
+    if bring_back(name):
+        print(f"{stage.name}: the settings name this source again; it goes on from what was moved aside")
     releases, resolved = _decided(stage, name, source.classes)
     catalog, refused_at = stage.output(files.catalog(name)), stage.output(files.quarantine(name))
     images = stage.output(files.images(name), origin=False)

@@ -20,7 +20,7 @@ from tasks.core.compare import compare
 from tasks.images.thumbnails import as_shown
 from tasks.stage import Stage
 
-PARAMS = ("report", "rounds", "sources")
+PARAMS = ("report", "rounds", "sources", "split.duplicates")
 PLOTS = {"confusion": "confusion.csv", "reliability": "reliability.csv"}
 SHOWN_IMAGES = 16
 LARGEST_MATRIX = 20  # classes; above it the most frequent mistakes are listed instead
@@ -53,6 +53,7 @@ def report(stage: Stage) -> None:
         "galleries": _galleries(tables[rounds[-1]]),
         "intake": _intake(sources),
         "leaks": _leaks(),
+        "copies": stage.settings.split.duplicates,
         "provenance": _provenance(rounds, sources),
     }
     out = stage.output(files.REPORT)

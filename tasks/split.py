@@ -74,18 +74,18 @@ def _refuse_chaos(roles: Roles, found: Found, max_conflicts: float, in_conflict:
 
 
 def _conflict_table(stage: Stage, found: Found, roles: Roles) -> pa.Table:
-    """group, image_id, label, source, path: a row for every label that an image in conflict was given."""
+    """group, image_id, label, source, path: a row for every place where an image in conflict was given a label."""
     wanted = pa.array(sorted(roles.conflicts), pa.string())
-    path_of: dict[str, tuple[str, str]] = {}
+    rows = list[tuple[str, ...]]()
     for source in stage.settings.sources if roles.conflicts else ():
-        images = files.read_table(files.catalog(source) / "images.parquet", ["image_id", "path"])
-        for row in images.filter(pc.is_in(images["image_id"], wanted)).to_pylist():
-            path_of.setdefault(row["image_id"], (source, row["path"]))
-    rows = sorted(
-        (found.group(image_id), image_id, label, *path_of[image_id])
-        for image_id, labels in roles.conflicts.items()
-        for label in labels
-    )
+        given = files.read_table(files.catalog(source) / "labels.parquet", ["image_id", "label", "path"])
+        for image_id, label, path in zip(
+            *given.filter(pc.is_in(given["image_id"], wanted)).to_pydict().values(), strict=True
+        ):
+            names_of = roles.conflicts[image_id]  # what a person said stands here instead of what the source says
+            said = label if label in names_of else min(names_of)
+            rows.append((found.group(image_id), image_id, said, source, path))
+    rows.sort()
     names = ("group", "image_id", "label", "source", "path")
     columns = {name: [row[place] for row in rows] for place, name in enumerate(names)}
     return pa.table(columns, pa.schema([(name, pa.string()) for name in names]))

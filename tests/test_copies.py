@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from tasks import files, params
+from tasks import files, params, stage
 from tasks.errors import BAD_INPUT, TOO_MANY_BAD, UserError
 from tasks.roles import Found, conserve, draw
 from tests.images.workspace import Workspace, write_all
@@ -211,3 +212,20 @@ def test_fingerprints_of_an_unchanged_part_are_reused(tmp_path: Path) -> None:
     kept.write_bytes(kept.read_bytes()[:-40])
     assert "22 of them new" in workspace.run("fingerprint")[1]
     assert workspace.hashes() == before
+
+
+def test_a_contradiction_between_sources_names_both(tmp_path: Path) -> None:
+    """Each label stands beside the source and path that gave it, not beside the first place of the picture."""
+    workspace = _workspace(tmp_path)
+    twin = (workspace.source / "labeled/ant/0.png").read_bytes()
+    write_all(tmp_path / "other", {"labeled/bee/x.png": twin, "labeled/bee/y.png": _saved(_scene(77))})
+    settings = yaml.safe_load((tmp_path / "params.yaml").read_text())
+    settings["sources"]["other"] = {"kind": "folder", "path": "other"}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(settings))
+    with workspace.inside():
+        assert [stage.main(name, "other") for name in ("ingest", "fingerprint")] == [0, 0]
+    _run(workspace)
+    assert [(row["label"], row["source"], row["path"]) for row in workspace.table("split/conflicts")] == [
+        ("ant", "own", "labeled/ant/0.png"),
+        ("bee", "other", "labeled/bee/x.png"),
+    ]

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tasks import files, params
 from tasks.errors import Busy
 from tasks.ingest import PARAMS, ingest
+from tasks.leftovers import retire
 from tasks.split import Found, draw
 from tasks.stage import Stage
 from tests.conftest import Project
@@ -130,6 +131,27 @@ def test_another_source_under_the_name_starts_afresh(tmp_path: Path) -> None:
     other = Workspace(tmp_path, source={"path": "other"})
     write_all(tmp_path / "other", {f"labeled/c/{n}.png": picture(300 + n) for n in range(3)})
     assert _run(other)["stored"] == 3
+
+
+def test_a_source_that_comes_back_goes_on_where_it_was(tmp_path: Path) -> None:
+    """Grown in two runs, taken out of the settings and back in: the same shards and runs, and no file is read."""
+    workspace = Workspace(tmp_path)
+    write_all(workspace.source, START)
+    _run(workspace)
+    write_all(workspace.source, {"pool/new.png": picture(100), "pool/bad.png": b""})
+    _run(workspace)
+    (tmp_path / "source/pool/bad.png").unlink()
+    _run(workspace)
+    before = {name: value for name, value in workspace.hashes().items() if "metrics" not in name}
+    with workspace.inside():
+        assert retire([]) == ["own"]
+        assert not files.images("own").exists()
+    code, said = workspace.run("ingest")
+    assert (code, "moved aside" in said) == (0, True), said
+    assert {name: value for name, value in workspace.hashes().items() if "metrics" not in name} == before
+    assert workspace.summary("ingest")["read"] == 0
+    assert not (tmp_path / ".work/retired/own").exists()
+    assert "moved aside" not in workspace.run("ingest")[1]
 
 
 @pytest.mark.parametrize("rehash", [0.0, 1.0])

@@ -84,7 +84,7 @@ def test_listing_shows_a_bad_folder_as_one_line(workspace: Workspace) -> None:
     assert lines[1] == "  in 'pool/bad': all 40 files (empty_file 40), run 1"
     assert lines[2] == "    such as 'pool/bad/0.png': empty_file, 0 bytes"
     assert "label_conflict: say which class it is" in said
-    assert "empty_file: replace or remove the file" in said
+    assert "empty_file: copy it again, or remove it" in said
     assert len(lines) < 16, "a bad folder is one line and an example"
     assert "own: 1 in quarantine" in _listing(workspace, reason="misplaced")
     assert "and 3 more folders (--limit 4" in _listing(workspace, limit=1)

@@ -176,6 +176,14 @@ def test_without_test_and_truth_it_says_not_measured() -> None:
     assert files.read_json(files.metrics("report"))["verdict"] is None
 
 
+def test_it_says_how_copies_were_looked_for() -> None:
+    """By their look too, at the distance of the settings; it no longer says that only bytes are compared."""
+    text = _Page(make(["ant", "bee"])).text
+    distance = fabricated.settings().split.duplicates.distance
+    assert f"images that look alike (split.duplicates.distance: {distance})" in text
+    assert "compared by the sha256" not in text
+
+
 def test_shares_are_never_rounded_up_to_everything() -> None:
     """99.98 % is not 100 %, all is, and nothing measured is not a number."""
     assert wording.percent(0.9998).startswith("99.9")

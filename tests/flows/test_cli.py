@@ -1,5 +1,6 @@
 """The command line: light to start, plain in its errors."""
 
+import os
 import subprocess
 import sys
 import time
@@ -70,6 +71,17 @@ def test_check_says_fine(toy: Toy) -> None:
     assert (done.returncode, "sources.mine.path: nowhere does not exist" in done.stderr) == (2, True)
     toy.edit(lambda settings: settings["sources"].pop("mine"))
     assert toy.run(UNDERSTUDY, "check").stdout == "params.yaml is fine\n"
+
+
+def test_a_reader_that_has_seen_enough_is_no_bug(toy: Toy) -> None:
+    """`understudy check | true` ends as other tools do, without a word."""
+    ours, theirs = os.pipe()
+    os.close(ours)
+    done = subprocess.run(
+        [UNDERSTUDY, "check"], cwd=toy.folder, env=toy.env, stdout=theirs, stderr=subprocess.PIPE, check=False
+    )
+    os.close(theirs)
+    assert (done.returncode, done.stderr) == (141, b"")
 
 
 def test_verify_names_the_damaged_file(toy: Toy) -> None:

@@ -8,8 +8,10 @@ import pytest
 import yaml
 
 from flows.ready import refuse_unready
+from tasks import files, resolutions
 from tasks.decisions import HEADER
 from tasks.errors import UserError
+from tasks.images import release
 from tasks.params import Settings
 from tests.conftest import ROOT
 
@@ -23,6 +25,8 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     raw: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text())
     for round_ in raw["rounds"]:
         Path(f"data/decisions/{round_}.csv").write_text(",".join(HEADER) + "\n")
+    for path, header in ((files.RELEASES, release.HEADER), (files.CONFLICTS, resolutions.HEADER)):
+        path.write_text(",".join(header) + "\n")
     return Settings.model_validate(raw | {"sources": {"mine": {"kind": "folder", "path": "mine"}}})
 
 
@@ -49,8 +53,40 @@ def test_a_round_without_ledger_says_how_to_make_one(settings: Settings) -> None
     refuse_unready(settings)
 
 
+@pytest.mark.parametrize("name", ["release", "conflicts"])
+def test_a_ledger_of_the_sources_is_looked_at(settings: Settings, name: str) -> None:
+    """Missing, it comes with a command that makes it; damaged, it is named before DVC starts."""
+    path = Path(f"data/decisions/{name}.csv")
+    path.unlink()
+    with pytest.raises(UserError, match=rf"{name}\.csv does not exist") as caught:
+        refuse_unready(settings)
+    assert os.system(caught.value.fix) == 0
+    refuse_unready(settings)
+    if name == "conflicts":
+        path.write_text(",".join(resolutions.HEADER) + "\nabc,ant,me,now\n")
+        with pytest.raises(UserError, match=r"conflicts\.csv, line 2: image_id 'abc'"):
+            refuse_unready(settings)
+    path.write_text("<<<<<<< HEAD\n")
+    with pytest.raises(UserError, match=rf"{name}\.csv, line 1"):
+        refuse_unready(settings)
+
+
 def test_a_name_that_is_no_text_is_named(settings: Settings) -> None:
     """DVC stops at it with a codec's error that names no file."""
     Path(os.fsdecode(b"mine/pool/caf\xe9.jpg")).touch()
     with pytest.raises(UserError, match=r"mine/pool/caf\\xe9\.jpg is not UTF-8"):
+        refuse_unready(settings)
+
+
+def test_what_dvc_cannot_read_is_named(settings: Settings) -> None:
+    """DVC stops at a link to nothing and hangs at a pipe; links to files and folders are fine."""
+    os.symlink("../..", "mine/pool/loop")
+    os.symlink("../../data/decisions/r1.csv", "mine/pool/link.jpg")
+    refuse_unready(settings)
+    os.symlink("nowhere", "mine/pool/gone.jpg")
+    with pytest.raises(UserError, match=r"pool/gone\.jpg is a link to nothing"):
+        refuse_unready(settings)
+    Path("mine/pool/gone.jpg").unlink()
+    os.mkfifo("mine/pool/pipe.jpg")
+    with pytest.raises(UserError, match=r"pool/pipe\.jpg is a pipe"):
         refuse_unready(settings)

@@ -3,6 +3,7 @@
 import os
 import random
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -122,6 +123,17 @@ def test_the_commands_it_names_mend_the_workspace(stored: Stored, both: bool) ->
         stored.good("dvc", "checkout", "--force", "data/things/a")
     assert stored.run(UNDERSTUDY, "verify").returncode == 0
     assert stored.contents() == before
+
+
+def test_what_a_stage_made_and_dvc_did_not_take_in_is_not_thrown_away(stored: Stored) -> None:
+    """A kill between the two: the new artefact is whole, and `dvc repro` is named before `dvc checkout --force`."""
+    script = Path("make.py").read_text()
+    Path("make.py").write_text(script.replace("Random(name)", "Random(name + '!')"))
+    stored.good(sys.executable, "make.py", "a")
+    said = stored.run(UNDERSTUDY, "verify").stdout
+    assert "fix: if a run was stopped before DVC took it in, `dvc repro a` does; else `dvc checkout" in said
+    stored.good("dvc", "repro", "a")
+    assert stored.run(UNDERSTUDY, "verify").returncode == 0
 
 
 def test_missing_and_foreign_files_are_named(stored: Stored) -> None:
