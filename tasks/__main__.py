@@ -1,7 +1,10 @@
 """`python -m tasks STAGE [ROUND]`: what dvc.yaml calls for every stage."""
 
+import os
 import sys
 
+# Arrow's own allocator keeps what it has freed, some 70 MB of a pool of a million; it is chosen when Arrow is loaded.
+os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 STAGES = (
     "ingest",
     "fingerprint",

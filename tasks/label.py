@@ -27,7 +27,7 @@ from tasks.stage import Stage, code_in_use
 
 PARAMS = ("image", "label", "rounds.{key}.teacher")
 CODE = ("tasks.core.", "tasks.images.", "tasks.label", "tasks.models", "tasks.nets.")
-PART_ROWS = 250_000
+PART_ROWS = 100_000
 STORE_BYTES = 10 * 2**30  # of predictions by earlier teachers of a round; the least recently used go first
 
 
