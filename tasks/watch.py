@@ -16,9 +16,9 @@ class Look:
 
 def look(path: Path) -> Look:
     """Stat everything in a source: a number for each folder, however many files lie in it."""
-    youngest = 0
+    youngest, is_folder = 0, path.is_dir()
     folders: dict[str, int] = {}
-    for folder, _, names in os.walk(path) if path.is_dir() else [(str(path.parent), [], [path.name])]:
+    for folder, _, names in os.walk(path) if is_folder else [(str(path.parent), [], [path.name])]:
         total = 0
         for name in ["", *names]:
             full = os.path.join(folder, name)
@@ -30,8 +30,8 @@ def look(path: Path) -> Look:
                 youngest = max(youngest, info.st_mtime_ns)
             # A sum, so that the order in which a directory lists its files does not matter. A single file's folder does
             # not count: others may write there.
-            if name or path.is_dir():
+            if name or is_folder:
                 seen = f"{info.st_ino} {info.st_size} {info.st_mtime_ns} ".encode() + os.fsencode(name)
                 total += int.from_bytes(hashlib.blake2b(seen, digest_size=16).digest())
-        folders[folder if path.is_dir() else str(path)] = total
+        folders[folder if is_folder else str(path)] = total
     return Look(folders, youngest)

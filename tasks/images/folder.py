@@ -169,8 +169,9 @@ def _records(root: Path, layout: Layout) -> Iterator[Record]:
             refusal = Refusal("unreadable", f"the folder cannot be listed: {found.strerror}")
             yield Record(place, place, origin, label, refusal)
             continue
+        folder, prefix = Path(root, *parts), "/".join((*parts, ""))
         for name, is_plain in found:
-            path = Path(root, *parts, name)
+            path = folder / name
             content: Path | Refusal = path
             withheld = None
             if is_junk or _is_junk(name):
@@ -179,7 +180,7 @@ def _records(root: Path, layout: Layout) -> Iterator[Record]:
                 content = refused
             elif not has_place:
                 content, withheld = Refusal("misplaced", STRAY[layout]), path
-            yield Record(printable("/".join((*parts, name))), place, origin, label, content, withheld)
+            yield Record(printable(prefix + name), place, origin, label, content, withheld)
 
 
 def _meaning(parts: Parts, layout: Layout) -> tuple[Origin | None, str | None]:

@@ -41,10 +41,10 @@ class FileIndex:
         self._key_N, *self._seen = (table[name].to_numpy() for name in NUMBERS)
         self._id_N = table["image_id"].combine_chunks()
         self._sound_N = table["sound"].to_numpy()
-        self._verdicts = [Sound(**json.loads(text)) for text in _texts(metadata)] if table.num_rows else []
+        self._verdicts = [Sound(**fields) for fields in json.loads(metadata[b"sounds"])] if table.num_rows else []
         self._next = {name: array("Q" if name in {"key", "inode"} else "q") for name in NUMBERS}
         self._next_sound, self._next_ids = array("i"), bytearray()
-        self._code_of: dict[str, int] = {}
+        self._code_of: dict[Sound, int] = {}
         self._reading: dict[str, tuple[Seen, bytes | None]] = {}
 
     def find(self, record: Record, stored: set[bytes]) -> Checked | None:
@@ -88,12 +88,18 @@ class FileIndex:
         }
         ids = pa.FixedSizeBinaryArray.from_buffers(pa.binary(32), len(order), [None, pa.py_buffer(self._next_ids)])
         columns |= {"image_id": ids.take(order), "sound": np.frombuffer(self._next_sound, np.int32)[order]}
-        about = {"key": self._key, "run": str(self._run), "sounds": json.dumps(list(self._code_of))}
+        about = {
+            "key": self._key,
+            "run": str(self._run),
+            "sounds": json.dumps([sound._asdict() for sound in self._code_of]),
+        }
         temporary = self._path.with_suffix(".tmp")
         files.write_table(pa.table(columns).replace_schema_metadata(about), temporary)
         temporary.replace(self._path)
 
     def _row(self, path: str, seen: Seen) -> int | None:
+        if not len(self._key_N):
+            return None
         key = np.uint64(_number(path))
         row = int(np.searchsorted(self._key_N, key))
         while row < len(self._key_N) and self._key_N[row] == key:
@@ -111,8 +117,7 @@ class FileIndex:
         for name, value in zip(NUMBERS, (_number(path), *seen), strict=True):
             self._next[name].append(value)
         self._next_ids += image_id
-        text = json.dumps(verdict._asdict())
-        self._next_sound.append(self._code_of.setdefault(text, len(self._code_of)))
+        self._next_sound.append(self._code_of.setdefault(verdict, len(self._code_of)))
 
     def _is_drawn(self, path: str) -> bool:
         return _number(f"{self._run}:{path}") < self._rehash * 2**64
@@ -130,11 +135,6 @@ def _read(path: Path) -> pa.Table:
         }
         types |= {"image_id": pa.binary(32), "sound": pa.int32()}
         return pa.table({name: pa.array([], kind) for name, kind in types.items()})
-
-
-def _texts(metadata: dict[bytes, bytes]) -> list[str]:
-    texts: list[str] = json.loads(metadata[b"sounds"])
-    return texts
 
 
 def _seen(content: bytes | Path | Refusal) -> Seen | None:
