@@ -65,7 +65,7 @@ def main() -> None:
     repeats = 1 if args.quick else 5
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
-        small, large = make_images(args.data, 2000 if args.quick else 20_000, 48 if args.quick else 1000)
+        small, large = make_images(args.data, 2000 if args.quick else 20_000, 48 if args.quick else 4000)
         rows = []
         for name, where in (("32 px JPEG files", small), (f"{LARGE[0]} x {LARGE[1]} JPEG files", large)):
             with contextlib.chdir(where):

@@ -106,6 +106,12 @@ def write_table(table: pa.Table, path: Path) -> None:
     pq.write_table(table, path, compression="zstd", write_page_checksum=True, store_schema=True)
 
 
+def write_images(table: pa.Table, path: Path) -> None:
+    """The same for image_id and bytes: encoded images are compressed already, and none is there twice."""
+    how: dict[str, Any] = {"image_id": "zstd", "bytes": "none"}
+    pq.write_table(table, path, compression=how, use_dictionary=False, write_page_checksum=True, store_schema=True)
+
+
 def table_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
     """The same, for a table written group of rows by group of rows: `with` it and call `write_table`."""
     return pq.ParquetWriter(path, schema, compression="zstd", write_page_checksum=True, store_schema=True)

@@ -37,7 +37,7 @@ class Shards:
         contents = pa.array([self._rows[i] for i in ids], pa.binary())
         table = pa.table({"image_id": pa.array(ids, pa.string()), "bytes": contents})
         self.written.append(self._folder / f"part-{self._parts:05d}.parquet")
-        files.write_table(table, self.written[-1])
+        files.write_images(table, self.written[-1])
         self._rows, self._size, self._parts = {}, 0, self._parts + 1
 
     def drop(self, ids: set[str]) -> None:
@@ -52,4 +52,4 @@ class Shards:
                 path.unlink()
                 self.written.remove(path)
             elif kept.num_rows < table.num_rows:
-                files.write_table(kept, path)
+                files.write_images(kept, path)
