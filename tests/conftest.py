@@ -1,26 +1,32 @@
 """Small real projects: a copy of the stages with tiny settings, run by real DVC."""
 
-import atexit
 import os
 import re
 import shutil
 import subprocess
 import sys
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY_NET: dict[str, Any] = {"width": 1, "steps": 24}
 
 
+settings.register_profile("ci", derandomize=True)  # the same examples every time: a red run means a change
+if os.environ.get("CI"):
+    settings.load_profile("ci")
+
+
 def pytest_unconfigure() -> None:
     """FiftyOne leaves mongod and connections to the end of the process: nothing is printed after the summary."""
-    atexit.register(warnings.simplefilter, "ignore", ResourceWarning)
+    if "fiftyone" in sys.modules:
+        sys.stderr.flush()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 class Project:

@@ -101,7 +101,8 @@ def test_freematch_is_its_formula(prob_NC: NDArray[np.float32]) -> None:
     got = curation.floors(label_N, key_N, 0.9, "freematch", mean, prob_NC.shape[1]).view(np.float32)
     mean_C = prob_NC.astype(np.float64).mean(axis=0)
     expected = mean_C / mean_C.max() * prob_NC.astype(np.float64).max(axis=1).mean()
-    np.testing.assert_allclose(got, expected, rtol=1e-5)
+    # Sums are whole multiples of 2^-32, so a tiny mean is off by as much.
+    np.testing.assert_allclose(got, expected, rtol=1e-5, atol=2**-30)
 
 
 @given(prob_NC=beliefs(), align=st.sampled_from(["uniform", "labeled"]))
@@ -113,7 +114,7 @@ def test_alignment_is_its_formula(prob_NC: NDArray[np.float32], align: Any) -> N
     prior = np.ones(len(labeled_C)) if align == "uniform" else labeled_C
     for row, aligned in zip(prob_NC.astype(np.float64), got, strict=True):
         weighted = row * (prior / prior.sum()) / prob_NC.astype(np.float64).mean(axis=0)
-        np.testing.assert_allclose(aligned, weighted / weighted.sum(), rtol=1e-4, atol=1e-7)
+        np.testing.assert_allclose(aligned, weighted / weighted.sum(), rtol=1e-4, atol=1e-6)
 
 
 def test_em_finds_the_pools_prior() -> None:
