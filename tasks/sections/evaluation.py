@@ -1,0 +1,32 @@
+"""Section `evaluation`: where the final student errs, pair by pair and class by class."""
+
+from collections import Counter
+from typing import Any
+
+from tasks import files
+from tasks.sections.material import Material, csv_rows
+
+SHOWN_MISTAKES = 16
+LARGEST_MATRIX = 20  # classes; above it the most frequent mistakes are listed instead
+
+
+def section(run: Material) -> dict[str, Any]:
+    """Confusion matrix or most frequent mistakes, and the class table."""
+    folder = files.scores(run.final)
+    return {
+        "round": run.final,
+        "confusion": _confusion(csv_rows(folder / "confusion.csv"), run.classes),
+        "classes": csv_rows(folder / "per_class.csv"),
+    }
+
+
+def _confusion(rows: list[dict[str, str]], classes: list[str]) -> dict[str, Any] | None:
+    """The final student's counts by true and predicted class; null without test images."""
+    counts = Counter((row["actual"], row["predicted"]) for row in rows)
+    if not counts:
+        return None
+    mistakes = [(*pair, n) for pair, n in counts.most_common() if pair[0] != pair[1]][:SHOWN_MISTAKES]
+    matrix = [
+        {"name": a, "cells": [counts[a, p] for p in classes], "n": sum(counts[a, p] for p in classes)} for a in classes
+    ]
+    return {"classes": classes, "rows": matrix if len(classes) <= LARGEST_MATRIX else [], "mistakes": mistakes}
