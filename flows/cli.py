@@ -1,16 +1,13 @@
 """The command line. Every command calls the code of the stages and flows, and imports it only when it runs."""
 
-import getpass
-import os
-import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
-READER_GONE = 141  # 128 + SIGPIPE: what a shell reports
+from flows.terminal import git_user as _git_user
+from flows.terminal import leave as _leave
+from flows.terminal import print_table as _print_table
 
 app = typer.Typer(
     help="A few labeled images and a large unlabeled pool become a trusted label table and a better classifier.",
@@ -248,42 +245,3 @@ def _show() -> None:
     console.print(
         "\nwhere to look next", *(f"  {line}" for line in results.next_steps(Path.cwd())), sep="\n", markup=False
     )
-
-
-def _print_table(title: str, rows: list[dict[str, object]]) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    shown = Table(title=escape(title), title_justify="left", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    columns = list(dict.fromkeys(column for row in rows for column in row))
-    for column in columns:
-        shown.add_column(column, justify="left" if column == "round" else "right")
-    for row in rows:
-        shown.add_row(*(escape(str(row.get(column, ""))) for column in columns))
-    Console().print(shown)
-
-
-def _git_user() -> str:
-    """Who is at work: git's user.name, else the login name."""
-    done = subprocess.run(["git", "config", "user.name"], capture_output=True, text=True, check=False)
-    return done.stdout.strip() or getpass.getuser()
-
-
-def _leave(action: Callable[[], int | None]) -> NoReturn:
-    """End with the exit code of an action; a user's error is printed without traceback."""
-    from tasks.stage import exit_code
-
-    codes: list[int] = []
-
-    def act() -> None:
-        try:
-            codes.append(action() or 0)
-            sys.stdout.flush()
-        except BrokenPipeError:  # whoever reads, such as `| head`, has seen enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            codes.append(READER_GONE)
-
-    failed = exit_code(act)
-    raise typer.Exit(failed or codes[0])
