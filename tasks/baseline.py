@@ -7,5 +7,5 @@ PARAMS = ("seed", "image", "train", "baseline")
 
 
 def baseline(stage: Stage) -> None:
-    """Labeled images in, data/models/baseline out."""
+    """Labeled images in, data/models/baseline out. It labels nothing, so no nets are trained to cross-fit it."""
     fit(stage, "baseline", stage.settings.baseline, labeled_examples(stage), None)

@@ -1,4 +1,4 @@
-"""Stage `labeled`: the labeled images by themselves, so that training on them does not depend on the pool.
+"""Stage `labeled`: the labeled images and those of `calib` by themselves, so that training does not depend on the pool.
 
 A pool that grows changes data/images and data/split. This artefact stays the same byte for byte as long as the labels
 do, and with it the first teacher and the baseline: DVC does not train them again.
@@ -21,10 +21,12 @@ def labeled(stage: Stage) -> None:
     """data/images and data/split in, data/labeled out. Integrity names an image that is not there."""
     images, split = stage.inputs(files.IMAGES), stage.input(files.SPLIT)
     out = stage.output(files.LABELED, origin=False)
-    table = files.read_table(split / "labeled.parquet")
-    files.write_table(table, out / "labeled.parquet")
+    ids: list[Any] = []
+    for name in ("labeled", "calib"):
+        table = files.read_table(split / f"{name}.parquet")
+        files.write_table(table, out / f"{name}.parquet")
+        ids += table["image_id"].to_pylist()
     files.write_json(files.read_json(split / "classes.json"), out / "classes.json")
-    ids: list[Any] = table["image_id"].to_pylist()
     missing, shards = set(ids), Shards(out)
     for path in files.parts(images):
         wanted = pc.is_in(files.read_table(path, ["image_id"])["image_id"], pa.array(sorted(missing), pa.string()))
@@ -37,4 +39,4 @@ def labeled(stage: Stage) -> None:
     if missing:
         what = f"{len(missing)} labeled images are not in {images}; the first is {min(missing)}"
         raise Integrity("missing_image", what, f"rm -r {images}, then `dvc repro`")
-    stage.summary(images=table.num_rows)
+    stage.summary(images=len(ids))

@@ -1,7 +1,8 @@
 """params.yaml as strict, frozen, typed settings: one class a section, every key described and bounded.
 
 Unknown keys, wrong types and values out of range are refused before any work. DVC hashes the same file, so nothing here
-has a default: what a run used is what the file says. The sections about images and their sources are in params_data.py.
+has a default: what a run used is what the file says. The sections about images and their sources are in
+params_data.py, those about trust in params_trust.py.
 """
 
 from pathlib import Path
@@ -27,9 +28,11 @@ from tasks.params_data import (
     Split,
     Torchvision,
 )
+from tasks.params_trust import Calibrate
 
 __all__ = [  # params.Image and the like, wherever a section is defined
     "Cache",
+    "Calibrate",
     "Digits",
     "Duplicates",
     "Folder",
@@ -192,6 +195,7 @@ class Settings(Section):
     baseline: Net = Field(
         description="The supervised-only net every student is held against; give it the last student's budget."
     )
+    calibrate: Calibrate = Field(description="Out-of-sample predictions of labeled images.")
     label: Label = Field(description="Reading the teacher's mind about the pool.")
     rounds: dict[Annotated[str, Field(pattern=r"^r[1-9]\d*$")], Round] = Field(
         min_length=1, description="The rounds, r1 first. One entry more is one round more."

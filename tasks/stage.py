@@ -41,6 +41,7 @@ PLUMBING = {
     "tasks.files",
     "tasks.params",
     "tasks.params_data",
+    "tasks.params_trust",
     "tasks.nets.names",
     "tasks.explain",
     "tasks.yaml_file",

@@ -11,7 +11,7 @@ from tasks.images.store import Images
 from tasks.models import build_from, parameters
 from tasks.stage import Stage
 
-PARAMS = ("seed", "image", "train", "rounds.{key}.teacher", "rounds.{key}.student")
+PARAMS = ("seed", "image", "train", "calibrate", "rounds.{key}.teacher", "rounds.{key}.student")
 
 
 def student(stage: Stage, round_: str) -> None:
@@ -26,7 +26,8 @@ def student(stage: Stage, round_: str) -> None:
         what = f"rounds.{round_}.student: {spec.net} x{spec.width} has {size:,} parameters, fewer than its teacher "
         what += f"{entry.teacher} ({teacher_card['net']} x{teacher_card['width']}, {teacher_card['parameters']:,})"
         raise UserError("student_too_small", what, f"raise rounds.{round_}.student.width or choose a larger net")
-    fit(stage, round_, spec, labeled_examples(stage), pseudo_examples(stage, images, round_))
+    pseudo = pseudo_examples(stage, images, round_)
+    fit(stage, round_, spec, labeled_examples(stage), pseudo, stage.settings.calibrate.folds)
 
 
 def pseudo_examples(stage: Stage, images: Images, round_: str) -> Examples:

@@ -3,9 +3,9 @@
 from tasks.fit import fit, labeled_examples
 from tasks.stage import Stage
 
-PARAMS = ("seed", "image", "train", "teacher")
+PARAMS = ("seed", "image", "train", "calibrate", "teacher")
 
 
 def teacher(stage: Stage) -> None:
     """Labeled images in, data/models/r0 out."""
-    fit(stage, "r0", stage.settings.teacher, labeled_examples(stage), None)
+    fit(stage, "r0", stage.settings.teacher, labeled_examples(stage), None, stage.settings.calibrate.folds)

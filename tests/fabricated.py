@@ -81,18 +81,18 @@ def split(
     train: dict[str, str],
     pool: dict[str, str],
     test: dict[str, str],
+    calib: dict[str, str] | None = None,
     gate: dict[str, str] | None = None,
     truth: dict[str, str] | None = None,
 ) -> None:
     """data/split and data/sealed; `pool` is image_id to status."""
     ids = sorted(pool)
     status = pa.table({"image_id": pa.array(ids, pa.string()), "status": pa.array([pool[i] for i in ids], pa.string())})
-    nothing = labeled({})
     publish(
         files.SPLIT,
         classes=classes,
         labeled=labeled(train),
-        calib=nothing,
+        calib=labeled(calib or {}),
         gate=labeled(gate or {}),
         pool=status,
         summary={"leaks": 0},
