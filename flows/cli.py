@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from flows import cli_lineage
 from flows.terminal import git_user as _git_user
 from flows.terminal import leave as _leave
 from flows.terminal import print_table as _print_table
@@ -223,6 +224,9 @@ def verify(
 def table() -> None:
     """Show the results of the last run and where to look next."""
     _leave(_show)
+
+
+app.command()(cli_lineage.why)
 
 
 def main() -> None:

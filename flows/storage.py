@@ -65,6 +65,18 @@ def opened(root: Path) -> Iterator[Store]:
         yield Store(Path(repo.cache.local.path), sorted(found, key=lambda out: out.path), repo)
 
 
+def cache(root: Path) -> Path:
+    """Where DVC keeps the objects of the project in `root`, without looking at its stages."""
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
+    try:
+        with Repo(str(root)) as repo:
+            return Path(repo.cache.local.path)
+    except DvcException as error:
+        raise UserError("no_dvc", f"{root} is no DVC project: {error}", "run this in the project's folder") from None
+
+
 @dataclass(frozen=True, slots=True)
 class Remote:
     """A remote through fsspec: what `dvc push` wrote lies as `<path>/ab/cdef...`."""
