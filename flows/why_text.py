@@ -95,6 +95,8 @@ def _origin(facts: Facts) -> Iterator[Line]:
             "was",
             f"{place['source']}: {place['path']}, as {facts['was']['role']}, in {facts['was']['version']}; {now}",
         )
+    if was := facts.get("was"):
+        yield "more", f"`understudy why {facts['image_id'][:12]} --rev {was['version']}` says what was made of it"
     for row in facts["quarantine"]:
         since = f"run {row['first_run']}" + (f" to {row['last_run']}" if row["last_run"] != row["first_run"] else "")
         state = "refused" if row["now"] else "once refused"

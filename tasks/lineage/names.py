@@ -14,7 +14,7 @@ from tasks.lineage.version import CATALOGS, Version, parts, record
 
 DIGITS = re.compile(r"[0-9a-f]{4,64}")  # shorter ones would name half of a pool
 SHOWN = 5  # nearest matches
-COMPARED = 5000  # names compared letter by letter for the nearest one
+COMPARED, ALIKE = 5000, 0.6  # paths compared letter by letter, and how similar the nearest must be
 REFUSED = ("quarantine.parquet", "past.parquet")
 
 
@@ -135,21 +135,26 @@ def _near_ids(version: Version, word: str) -> list[str]:
 
 
 def _near_paths(version: Version, word: str) -> list[str]:
-    """Paths with the same file name, else with the most similar one of the same folder or of all."""
-    found: list[str] = []
+    """The paths most similar as a whole or by file name, of those that have part of the name or are in that folder."""
+    asked = Path(word)
+    found: list[tuple[float, str]] = []
     for source in version.below(CATALOGS):
         table = version.file(files.catalog(source), "images.parquet")
         if table is None:
             continue
         path = lookup.read(table, ["path"])["path"]
-        name, folder = Path(word).name, Path(word).parent.as_posix()
-        same = path.filter(compute.match_substring(path, Path(word).stem, ignore_case=True)).slice(0, COMPARED)
-        near = path.filter(compute.starts_with(path, f"{folder}/")).slice(0, COMPARED)
+        same = path.filter(compute.match_substring(path, asked.stem, ignore_case=True)).slice(0, COMPARED)
+        near = path.filter(compute.starts_with(path, f"{asked.parent.as_posix()}/")).slice(0, COMPARED)
         pool = [*same.to_pylist(), *near.to_pylist()] or path.slice(0, COMPARED).to_pylist()
-        by_name = {Path(candidate).name: candidate for candidate in reversed(pool)}
-        close = difflib.get_close_matches(name, by_name, n=SHOWN, cutoff=0.6)
-        found += [f"{source}:{by_name[one]}" for one in close]
-    return found[:SHOWN]
+        for candidate in {str(one) for one in pool}:
+            whole, name = _similar(word, candidate), _similar(asked.name, Path(candidate).name)
+            found.append((max(whole, name - 0.05), f"{source}:{candidate}"))
+    best = sorted(found, key=lambda scored: (-scored[0], scored[1]))[:SHOWN]
+    return [name for score, name in best if score >= ALIKE]
+
+
+def _similar(one: str, other: str) -> float:
+    return difflib.SequenceMatcher(None, one, other).ratio()
 
 
 def _catalogs(version: Version) -> list[Path]:
