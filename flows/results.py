@@ -82,11 +82,12 @@ def _read(root: Path, name: str) -> dict[str, Any]:
 
 
 def preview_table(rows: list[Row]) -> list[Row]:
-    """The rows of tasks.preview as text; the threshold in params.yaml has an arrow."""
+    """The rows of tasks.preview as text; the threshold (or target) in params.yaml has an arrow."""
 
     def text(row: Row) -> Row:
+        name = "target" if "target" in row else "threshold"
         shown = {
-            "threshold": f"{'→ ' if row['chosen'] else ''}{row['threshold']:g}",
+            name: f"{'→ ' if row['chosen'] else ''}{row[name]:g}",
             "confident": f"{row['confident']:,}",
             "kept": f"{row['kept']:,}",
             "of the pool": f"{row['share']:.1%}",

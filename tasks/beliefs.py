@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -16,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute
 import pyarrow.parquet as pq
 
-from tasks import decisions, files
+from tasks import decisions, files, held
 from tasks.core import belief, curation
 from tasks.core.selection import Keys
 from tasks.errors import UserError
@@ -67,10 +68,10 @@ class Beliefs:
         """The pool table alone, in the same blocks."""
         yield from files.iter_batches([files.SPLIT / "pool.parquet"], self.rows, self._columns)
 
-    def tempered(self, temperature: float) -> Iterator[np.ndarray]:
-        """One pass over the probabilities alone, (B, C), after the temperature."""
+    def read(self, reading: belief.Reading) -> Iterator[np.ndarray]:
+        """One pass over the probabilities alone, (B, C), read like that."""
         for table in files.iter_batches(files.parts(files.probs(self.round)), self.rows, ["prob"]):
-            yield belief.tempered(_matrix(table["prob"], self.classes), temperature)
+            yield reading.soft(_matrix(table["prob"], self.classes))
 
     @property
     def rows(self) -> int:
@@ -78,8 +79,22 @@ class Beliefs:
         return max(min(VALUES // self.classes, 1 << 16), 1 << 10)
 
 
-def prior_ratio(beliefs: Beliefs, settings: Curate, classes: list[str], key: str) -> np.ndarray | None:
-    """What the policy `align` multiplies each class's probability by, (C,). UserError for a prior of other classes."""
+def reading(beliefs: Beliefs, teacher: Path, settings: Curate, classes: list[str], key: str) -> belief.Reading:
+    """How a round reads what its teacher said: the teacher's calibration, then `temperature`, then `align`.
+
+    `teacher` is the net's artefact. UserError for a prior of other classes.
+    """
+    found = held.calibration(teacher, settings.calibration, len(classes))
+    weight_C = np.exp(found.bias_C) if found.bias_C.any() else None
+    calibrated = belief.Reading(found.temperature, weight_C).then(settings.temperature)
+    ratio_C = _prior_ratio(beliefs, calibrated, settings, classes, key)
+    return calibrated.then(1.0, ratio_C)
+
+
+def _prior_ratio(
+    beliefs: Beliefs, calibrated: belief.Reading, settings: Curate, classes: list[str], key: str
+) -> np.ndarray | None:
+    """What the policy `align` multiplies each class's probability by, (C,)."""
     align: belief.Align | np.ndarray | dict[str, float] = settings.align
     if align == "none":
         return None
@@ -90,7 +105,7 @@ def prior_ratio(beliefs: Beliefs, settings: Curate, classes: list[str], key: str
         align = np.array([align[name] for name in classes], dtype=np.float64)
     labels = files.read_table(files.SPLIT / "labeled.parquet", ["label"])["label"].to_pandas().value_counts()
     labeled_C = np.array([labels.get(name, 0) for name in classes], dtype=np.float64)
-    ratio_C: np.ndarray | None = belief.prior_ratio(align, lambda: beliefs.tempered(settings.temperature), labeled_C)
+    ratio_C: np.ndarray | None = belief.prior_ratio(align, lambda: beliefs.read(calibrated), labeled_C)
     return ratio_C
 
 
@@ -139,17 +154,16 @@ class Compact:
     mean: curation.Mean
     classes: int
 
-    def decide(self, settings: Curate, threads: int) -> curation.Plan:
+    def decide(self, settings: Curate, threshold: float | np.ndarray, threads: int) -> curation.Plan:
         """The policies of the settings; marks in the keys which images are filtered out."""
-        chosen = settings.model_dump(include={"threshold", "adaptive", "source_cap", "per_class", "max_copies"})
-        return curation.decide(
-            self.label_N, self.key_N, self.source_N, self.mean, self.classes, **chosen, threads=threads
-        )
+        chosen = settings.model_dump(include={"adaptive", "source_cap", "per_class", "max_copies"})
+        columns = (self.label_N, self.key_N, self.source_N, self.mean, self.classes)
+        return curation.decide(*columns, threshold=threshold, **chosen, threads=threads)
 
 
-def compact(beliefs: Beliefs, words: Words, settings: Curate, ratio_C: np.ndarray | None, threads: int) -> Compact:
-    """One pass over the probabilities: each image's label and key."""
-    count, capped = beliefs.images, settings.source_cap is not None
+def compact(beliefs: Beliefs, words: Words, read: belief.Reading, capped: bool, threads: int) -> Compact:
+    """One pass over the probabilities: each image's label and key, and its source where sources are capped."""
+    count = beliefs.images
     found = Compact(
         np.empty(count, curation.label_type(beliefs.classes)),
         np.empty(count, np.int32),
@@ -162,7 +176,7 @@ def compact(beliefs: Beliefs, words: Words, settings: Curate, ratio_C: np.ndarra
     def choose(work: tuple[int, Block, np.ndarray]) -> tuple[int, np.ndarray, Keys, curation.Mean]:
         first, block, human_B = work
         belief.refuse_bad_rows(block.prob_BC, human_B, first)
-        soft_BC = belief.reweighted(belief.tempered(block.prob_BC, settings.temperature), ratio_C)
+        soft_BC = read.soft(block.prob_BC)
         undecided_BC = soft_BC[human_B == curation.NO_DECISION] if len(words) else soft_BC
         return first, *curation.choose(soft_BC, human_B), curation.Mean.of(undecided_BC)
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from tasks import beliefs, decisions, files
+from tasks import accept, beliefs, decisions, files
 from tasks.beliefs import Beliefs, Column, Compact, Words, compute
 from tasks.core import belief
-from tasks.core.curation import KEPT, REASONS, SOURCE_CAP, Dealer, Plan, confidence
+from tasks.core.curation import KEPT, KEPT_SOFT, REASONS, SOURCE_CAP, Dealer, Plan, confidence
 from tasks.errors import Held
 from tasks.params import Curate, Round
 from tasks.stage import Stage
@@ -32,31 +32,42 @@ class Decided:
     entry: Round
     classes: list[str]
     stored: Beliefs
-    ratio_C: np.ndarray | None
+    reading: belief.Reading
     compact: Compact
+    asked: accept.Asked
     plan: Plan
 
 
 def curate(stage: Stage, round_: str) -> None:
-    """Stored probabilities, the round's decisions and the previous table in, the label table data/labels/rK out."""
-    entry = stage.settings.rounds[round_]
+    """Stored probabilities, what the teacher said of held-out labels, the round's decisions and the previous table in,
+    the label table data/labels/rK out."""
+    entry, key = stage.settings.rounds[round_], f"rounds.{round_}.curate"
     stage.input(files.SPLIT)
     stage.input(files.probs(round_))
     classes: list[str] = files.read_json(files.SPLIT / "classes.json")
     ledger = decisions.latest(stage.input(files.decisions(round_)), classes)
+    teacher = stage.input(files.model(entry.teacher))
     stage.input(files.labels(entry.teacher))
     words = Words(beliefs.human_words(entry.teacher, classes, ledger))
 
     stored = Beliefs(round_, len(classes), with_source=entry.curate.source_cap is not None)
-    ratio_C = beliefs.prior_ratio(stored, entry.curate, classes, f"rounds.{round_}.curate")
-    compact = beliefs.compact(stored, words, entry.curate, ratio_C, beliefs.THREADS)
-    decided = Decided(round_, entry, classes, stored, ratio_C, compact, compact.decide(entry.curate, beliefs.THREADS))
+    reading = beliefs.reading(stored, teacher, entry.curate, classes, key)
+    judged = accept.Judged.read(teacher, reading, classes)
+    asked = accept.ask(entry.curate, judged, classes, key)
+    compact = beliefs.compact(stored, words, reading, entry.curate.source_cap is not None, beliefs.THREADS)
+    plan = compact.decide(entry.curate, asked.threshold, beliefs.THREADS)
+    decided = Decided(round_, entry, classes, stored, reading, compact, asked, plan)
+    thresholds = accept.report(asked, entry.curate, judged, plan.floor_C.view(np.float32), classes)
+    for line in accept.say(thresholds, stage.name):
+        print(line)
     _refuse_disasters(decided)
 
     reasons: Counter[str] = Counter()
     learnt = Counter(dict.fromkeys(classes, 0))
     copies = images = 0
-    with files.table_writer(stage.output(files.labels(round_)) / "labels.parquet", files.LABEL_TABLE) as writer:
+    out = stage.output(files.labels(round_))
+    files.write_json(thresholds, out / accept.THRESHOLDS)
+    with files.table_writer(out / "labels.parquet", files.LABEL_TABLE) as writer:
         for table in _label_table(decided):
             writer.write_table(table)
             images += table.num_rows
@@ -74,6 +85,7 @@ def curate(stage: Stage, round_: str) -> None:
         copies=copies,
         per_class=dict(learnt),
         unknown_decisions=unknown,
+        unreachable_classes=int(asked.missed_C.sum()),
     )
     if unknown:
         print(f"curate@{round_}: {unknown} decisions are about images that are not in this pool; they are left alone")
@@ -81,7 +93,7 @@ def curate(stage: Stage, round_: str) -> None:
 
 def _label_table(decided: Decided) -> Iterator[pa.Table]:
     """The label table in blocks of consecutive rows: pool images, and those that the split took out."""
-    soft = decided.entry.curate.labels == "soft"
+    soft = decided.entry.curate.labels == "soft" or decided.asked.soft_C.any()
     dealer, first = Dealer(decided.plan), 0
     for block in decided.stored.blocks() if soft else decided.stored.pool():
         pool, prob_BC = (block.pool, block.prob_BC) if isinstance(block, beliefs.Block) else (block, None)
@@ -101,6 +113,7 @@ def _columns(decided: Decided, dealer: Dealer, rows: slice, prob_BC: np.ndarray 
     """All columns but image_id, of consecutive images with the status `pool`."""
     label_B, key_B = decided.compact.label_N[rows], decided.compact.key_N[rows]
     copies_B, reason_B = dealer.deal(label_B, key_B)
+    reason_B[(reason_B == KEPT) & decided.asked.soft_C[label_B]] = KEPT_SOFT
     reason: Column = pa.array(REASONS).take(reason_B.astype(np.int64))
     by_people = compute.starts_with(reason, "human")
     rejected = compute.equal(reason, "human_rejected").to_numpy(zero_copy_only=False)
@@ -108,7 +121,7 @@ def _columns(decided: Decided, dealer: Dealer, rows: slice, prob_BC: np.ndarray 
     return {
         "label": pa.array(decided.classes).take(label),
         "confidence": pa.array(confidence(key_B)),
-        "soft": _soft(decided, prob_BC, reason_B == KEPT),
+        "soft": _soft(decided, prob_BC, reason_B),
         "copies": pa.array(copies_B),
         "round": pa.repeat(decided.round, len(label_B)),
         "source": compute.if_else(by_people, "human", f"teacher:{decided.entry.teacher}"),
@@ -116,11 +129,12 @@ def _columns(decided: Decided, dealer: Dealer, rows: slice, prob_BC: np.ndarray 
     }
 
 
-def _soft(decided: Decided, prob_BC: np.ndarray | None, kept_B: np.ndarray) -> Column:
+def _soft(decided: Decided, prob_BC: np.ndarray | None, reason_B: np.ndarray) -> Column:
     """The distributions to learn, and null where there is none: computed again, for the kept ones alone."""
     if prob_BC is None:
-        return pa.nulls(len(kept_B), pa.list_(pa.float32()))
-    kept_KC = belief.reweighted(belief.tempered(prob_BC[kept_B], decided.entry.curate.temperature), decided.ratio_C)
+        return pa.nulls(len(reason_B), pa.list_(pa.float32()))
+    kept_B = (reason_B == KEPT_SOFT) | ((reason_B == KEPT) & (decided.entry.curate.labels == "soft"))
+    kept_KC = decided.reading.soft(prob_BC[kept_B])
     offset: Column = pa.array(np.concatenate([[0], np.cumsum(kept_B) * kept_KC.shape[1]]), pa.int32())
     missing: Column = pa.array(~kept_B)
     return pa.ListArray.from_arrays(offset, pa.array(kept_KC.ravel()), mask=missing)
@@ -157,6 +171,11 @@ def _nothing_kept(decided: Decided, settings: Curate, key: str) -> Held:
         what = f"{key}.source_cap = {settings.source_cap} leaves nothing: too few sources have images that pass the "
         what += "threshold for each to stay below that share"
         return Held("no_labels_accepted", what, f"raise {key}.source_cap, or lower {key}.threshold")
+    if settings.target_precision is not None:
+        what = f"no class reaches {key}.target_precision = {settings.target_precision}; the lines above say what each "
+        what += "of them lacks"
+        fix = f"hold out more labels (split.calib), lower the target, or set {key}.unreachable: soft"
+        return Held("no_labels_accepted", what, fix)
     best = np.sort(confidence(decided.compact.key_N))[::-1]
     offers = ", ".join(
         f"{best[math.ceil(len(best) * share) - 1]:.3f} would keep {share:.0%}" for share in (0.1, 0.5, 0.9)

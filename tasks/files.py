@@ -82,7 +82,7 @@ def probs(round_: str) -> Path:
 
 
 def labels(round_: str) -> Path:
-    """labels.parquet: the label table, one row and one reason for every pool image."""
+    """labels.parquet: the label table, one row and one reason for every pool image; thresholds.json: of each class."""
     return Path("data/labels") / round_
 
 

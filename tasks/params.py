@@ -110,7 +110,19 @@ class Label(Section):
 class Curate(Section):
     """Which pseudo-labels are trusted. Changing it never needs another teacher pass."""
 
+    calibration: Literal["none", "temperature", "per_class"] = Field(
+        description="Corrects the stored probabilities by what held-out labels say of the teacher: one temperature, or "
+        "also a bias for each class. Needs `split.calib` or `calibrate.folds`."
+    )
     threshold: float = Field(ge=0, le=1, description="Least confidence of a kept pseudo-label.")
+    target_precision: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        description="Instead of `threshold`: each class takes the lowest confidence at which held-out labels show that "
+        "at least this share of its labels is right (one-sided 95 % bound). null = `threshold`."
+    )
+    unreachable: Literal["review", "soft"] = Field(
+        description="Classes that do not reach `target_precision`: left to people (reason `below_promise`), or learnt "
+        "from with the teacher's distribution from `threshold` on (reason `kept_soft`)."
+    )
     adaptive: Literal["none", "flexmatch", "freematch"] = Field(
         description="A threshold for each class. `flexmatch`: `threshold` lowered where the teacher is sure of few "
         "images. `freematch`: from the mean confidence and the classes' mean probabilities; `threshold` has no effect."
@@ -145,6 +157,8 @@ class Curate(Section):
             raise ValueError(f"source_cap: {cap} is neither a whole number from 1 on nor a share below 1")
         if not isinstance(self.align, str) and not sum(self.align.values()) > 0:
             raise ValueError("align: the shares of the classes are all 0, or there are none")
+        if self.target_precision is not None and self.adaptive != "none":
+            raise ValueError(f"adaptive: {self.adaptive} sets thresholds, and so does target_precision; choose one")
         return self
 
 
@@ -211,6 +225,18 @@ class Settings(Section):
         for key, net in nets.items():
             if problem := mistake(net.net, net.width, net.stochastic_depth):
                 raise ValueError(f"{key}.net: {problem}")
+        return self
+
+    @model_validator(mode="after")
+    def _something_is_held_out(self) -> "Settings":
+        for key, entry in self.rounds.items():
+            wish = "calibration" if entry.curate.calibration != "none" else "target_precision"
+            wanted = entry.curate.calibration != "none" or entry.curate.target_precision is not None
+            if wanted and not self.split.calib and not self.calibrate.folds:
+                raise ValueError(
+                    f"rounds.{key}.curate.{wish}: {getattr(entry.curate, wish)} needs labels that no net learns from; "
+                    "set split.calib, or calibrate.folds to 5"
+                )
         return self
 
     @model_validator(mode="after")

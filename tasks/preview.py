@@ -1,8 +1,9 @@
 """`understudy curate --preview`: what a grid of thresholds would keep of a round's pool. Writes nothing under data/.
 
-Precision is estimated on the images held out for calibration and gate, whose labels nobody learns from: the round's
-teacher is asked about them, and those it would keep count. The pool's hidden truth is sealed: choosing a threshold by
-it makes every later figure about the pool's labels too good, so it is read on an explicit wish alone.
+Where the settings name a target_precision, the grid is one of targets. Precision is estimated on labels that the
+round's teacher did not learn from (tasks/held.py): those that would be kept count. The gate set is not looked at, or
+it could not compare nets any more. The pool's hidden truth is sealed: choosing a threshold by it makes every later
+figure about the pool's labels too good, so it is read on an explicit wish alone.
 """
 
 from dataclasses import dataclass
@@ -14,8 +15,8 @@ import pyarrow as pa
 import pyarrow.compute
 
 from tasks import beliefs, decisions, files
+from tasks.accept import Asked, Judged, ask
 from tasks.beliefs import Beliefs, Compact, Words
-from tasks.core import belief, curation
 from tasks.core.curation import CLASS_FULL, KEPT, SOURCE_CAP, Dealer, Plan
 from tasks.core.metrics import wilson
 from tasks.core.selection import SURE
@@ -24,7 +25,12 @@ from tasks.params import Curate, Settings
 
 FOLDER = files.WORK / "preview"
 GRID = (0.0, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.97, 0.99)
-NO_LABELS = "precision is not estimated: no labels are held out (split.calib, split.gate), and --truth was not given"
+TARGETS = (0.8, 0.9, 0.95, 0.98, 0.99)
+NO_LABELS = "precision is not estimated: no labels are held out (split.calib, calibrate.folds), no --truth was given"
+SAME_LABELS = (
+    "the labels that chose the thresholds judge them here, so this precision is a little too good; what is promised is "
+    "the target itself, with 95 % confidence in each class"
+)
 NOT_HONEST = (
     "--truth reads the sealed labels of the pool. A threshold chosen by them makes the precision that `evaluate` "
     "reports too good: use it to study the method, not to choose settings."
@@ -57,33 +63,46 @@ def preview(settings: Settings, round_: str, truth: bool) -> Preview:
         rounds = ", ".join(settings.rounds)
         raise UserError("unknown_round", f"params.yaml has no round {round_!r}; known: {rounds}", "choose one of them")
     entry = settings.rounds[round_]
-    for folder in (files.SPLIT, files.probs(round_), files.labels(entry.teacher)):
+    for folder in (files.SPLIT, files.probs(round_), files.model(entry.teacher), files.labels(entry.teacher)):
         if not folder.is_dir():
             raise UserError("nothing_yet", f"{folder} does not exist yet", f"dvc repro label@{round_}")
         files.verify(folder)
     classes: list[str] = files.read_json(files.SPLIT / "classes.json")
     words = Words(beliefs.human_words(entry.teacher, classes, decisions.latest(files.decisions(round_), classes)))
     stored = Beliefs(round_, len(classes), with_source=entry.curate.source_cap is not None)
-    ratio_C = beliefs.prior_ratio(stored, entry.curate, classes, f"rounds.{round_}.curate")
-    compact = beliefs.compact(stored, words, entry.curate, ratio_C, beliefs.THREADS)
-    known = _sealed(compact, classes) if truth else _held_out(settings, round_, classes, ratio_C)
-    rows = [_row(compact, entry.curate, t, known) for t in sorted({*GRID, entry.curate.threshold})]
+    teacher, key = files.model(entry.teacher), f"rounds.{round_}.curate"
+    reading = beliefs.reading(stored, teacher, entry.curate, classes, key)
+    compact = beliefs.compact(stored, words, reading, entry.curate.source_cap is not None, beliefs.THREADS)
+    judged = Judged.read(teacher, reading, classes)
+    known = _sealed(compact, classes) if truth else _held_out(judged)
+    name, grid = _grid(entry.curate)
+    trials = [entry.curate.model_copy(update={name: value}) for value in grid]
+    rows = [_row(compact, trial, ask(trial, judged, classes, key), known) for trial in trials]
+    for row, value in zip(rows, grid, strict=True):
+        row |= {name.removesuffix("_precision"): value, "chosen": value == getattr(entry.curate, name)}
     notes = [NOT_HONEST] if truth else [] if known else [NO_LABELS]
+    if name == "target_precision" and not truth:
+        notes.append(SAME_LABELS)
     if known:
         notes.append(f"precision: {known.whose}; in brackets its 95 % interval (Wilson)")
     if entry.curate.adaptive == "freematch":
         notes.append(f"rounds.{round_}.curate.adaptive: freematch sets its own thresholds, so all rows are the same")
-    return Preview(rows, notes, plot(rows, round_, entry.curate.threshold))
+    return Preview(rows, notes, plot(rows, round_, name.removesuffix("_precision")))
 
 
-def _row(compact: Compact, settings: Curate, threshold: float, known: Known | None) -> dict[str, Any]:
-    """What the policies keep with another threshold. The keys are copied: a decision marks them."""
+def _grid(settings: Curate) -> tuple[str, list[float]]:
+    """The setting that is tried out, and its values."""
+    if settings.target_precision is None:
+        return "threshold", sorted({*GRID, settings.threshold})
+    return "target_precision", sorted({*TARGETS, settings.target_precision})
+
+
+def _row(compact: Compact, settings: Curate, asked: Asked, known: Known | None) -> dict[str, Any]:
+    """What the policies keep with such thresholds. The keys are copied: a decision marks them."""
     trial = Compact(compact.label_N, compact.key_N.copy(), compact.source_N, compact.mean, compact.classes)
-    plan = trial.decide(settings.model_copy(update={"threshold": threshold}), beliefs.THREADS)
+    plan = trial.decide(settings, asked.threshold, beliefs.THREADS)
     copies_N, reason_N = Dealer(plan).deal(trial.label_N, trial.key_N)
     row: dict[str, Any] = {
-        "threshold": threshold,
-        "chosen": threshold == settings.threshold,
         "confident": int(np.isin(reason_N, (KEPT, CLASS_FULL, SOURCE_CAP)).sum()),
         "kept": int(plan.kept_C.sum()),
         "share": float(plan.kept_C.sum() / max(len(copies_N), 1)),
@@ -109,26 +128,11 @@ def _would_keep(plan: Plan, known: Known) -> np.ndarray:
     return passes_K
 
 
-def _held_out(settings: Settings, round_: str, classes: list[str], ratio_C: np.ndarray | None) -> Known | None:
-    """The images of calib and gate, asked about now: they are few. None where there are none."""
-    tables = [files.read_table(files.SPLIT / f"{name}.parquet", ["image_id", "label"]) for name in ("calib", "gate")]
-    labels = pa.concat_tables(tables).to_pydict()
-    if not labels["image_id"]:
-        return None
-    from tasks.core.predict import predict
-    from tasks.images.store import Images
-    from tasks.models import load_model
-
-    model = files.model(settings.rounds[round_].teacher)
-    files.verify(model)
-    net, _ = load_model(model)
-    prob_KC = predict(net, Images(files.IMAGES).load(labels["image_id"], settings.image), settings.label.batch).numpy()
-    soft_KC = belief.reweighted(belief.tempered(prob_KC, settings.rounds[round_].curate.temperature), ratio_C)
-    label_K, key_K = curation.choose(soft_KC, np.full(len(soft_KC), curation.NO_DECISION))
-    truth_K = np.array([classes.index(name) for name in labels["label"]])
-    return Known(
-        label_K, key_K, truth_K, f"{len(truth_K)} held-out images (calib and gate), those that would be kept", False
-    )
+def _held_out(judged: Judged) -> Known | None:
+    """What lies beside the teacher's weights; None where nothing was held out."""
+    count = len(judged.truth_K)
+    whose = f"{count} labels that the teacher did not learn from, those that would be kept"
+    return Known(judged.label_K, judged.key_K, judged.truth_K, whose, False) if count else None
 
 
 def _sealed(compact: Compact, classes: list[str]) -> Known | None:
@@ -143,27 +147,27 @@ def _sealed(compact: Compact, classes: list[str]) -> Known | None:
     return Known(compact.label_N, np.minimum(compact.key_N, SURE), truth_N, "the sealed labels of the pool", True)
 
 
-def plot(rows: list[dict[str, Any]], round_: str, chosen: float) -> Path:
-    """Share of the pool kept, and precision where it is known, over the threshold: .work/preview/rK.png."""
+def plot(rows: list[dict[str, Any]], round_: str, name: str) -> Path:
+    """Share of the pool kept, and precision where it is known, over threshold or target: .work/preview/rK.png."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.add_subplot()
-    at = [row["threshold"] for row in rows]
+    at = [row[name] for row in rows]
     axes.plot(at, [row["share"] for row in rows], "o-", label="share of the pool that is kept")
     judged = [row for row in rows if row.get("precision") is not None]
     if judged:
         spread = [[r["precision"] - r["low"] for r in judged], [r["high"] - r["precision"] for r in judged]]
         axes.errorbar(
-            [r["threshold"] for r in judged],
+            [r[name] for r in judged],
             [r["precision"] for r in judged],
             yerr=np.maximum(spread, 0),
             fmt="s-",
             capsize=3,
             label="estimated precision",
         )
-    axes.axvline(chosen, color="grey", linestyle=":", label="params.yaml")
-    axes.set(xlabel="threshold", ylim=(0, 1.02), title=f"What curate@{round_} would keep")
+    axes.axvline(next(row[name] for row in rows if row["chosen"]), color="grey", linestyle=":", label="params.yaml")
+    axes.set(xlabel=name, ylim=(0, 1.02), title=f"What curate@{round_} would keep")
     axes.grid(alpha=0.3)
     axes.legend()
     FOLDER.mkdir(parents=True, exist_ok=True)

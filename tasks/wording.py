@@ -6,6 +6,8 @@ REASONS = {
     "kept": "kept",
     "human_label": "labeled by a person",
     "low_confidence": "confidence too low",
+    "below_promise": "class without the promised precision",
+    "kept_soft": "kept softly, without the promised precision",
     "class_full": "class already full",
     "source_cap": "source already at its cap",
     "human_rejected": "rejected by a person",

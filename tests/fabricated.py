@@ -11,7 +11,7 @@ import pyarrow as pa
 import yaml
 from PIL import Image
 
-from tasks import files
+from tasks import files, held
 from tasks.params import Settings, load
 from tasks.stage import Stage
 from tests.conftest import ROOT
@@ -98,6 +98,20 @@ def split(
         summary={"leaks": 0},
     )
     publish(files.SEALED, test=labeled(test), truth=labeled(truth or {}))
+
+
+def answers(
+    key: str, classes: list[str], prob: dict[str, Sequence[float]], given: dict[str, str], fold: int = -1
+) -> None:
+    """data/models/KEY without weights: what that net says of labeled images that it did not learn from."""
+    ids = sorted(prob)
+    prob_NC = np.array([prob[i] for i in ids], np.float32).reshape(-1, len(classes))
+    rows = held.table(ids, [given[i] for i in ids], [fold] * len(ids), prob_NC)
+    staged = files.WORK / "answers"
+    staged.mkdir(parents=True)
+    held.write(staged, rows, classes, seed=0)
+    files.seal(staged, {"stage": "made"})
+    files.move_into_place(staged, files.model(key))
 
 
 def label_table(round_: str, rows: dict[str, tuple[str | None, float, str]]) -> None:

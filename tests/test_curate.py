@@ -33,6 +33,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fabricated.split(CLASSES, train={f"{99:064x}": "ant"}, pool=STATUS, test={})
     prob = pa.array([PROB[i].astype(np.float32) for i in POOL[:10]], pa.list_(pa.float32(), 3))
     fabricated.publish(files.probs("r1"), **{"part-00000": pa.table({"image_id": POOL[:10], "prob": prob})})
+    fabricated.answers("r0", CLASSES, {}, {})
     files.decisions("r1").parent.mkdir(parents=True)
     files.decisions("r1").write_text(",".join(decisions.HEADER) + "\n")
 

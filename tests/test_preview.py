@@ -1,22 +1,17 @@
 """The preview of curation: what it counts, whom it asks, and that it changes nothing."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
-import torch
 import yaml
 
 from tasks import curate as module
 from tasks import decisions, files
-from tasks.core.predict import predict
 from tasks.errors import UserError
-from tasks.images.store import Images
-from tasks.models import build_from, save_model
 from tasks.params import load
-from tasks.preview import NO_LABELS, NOT_HONEST, preview
+from tasks.preview import NO_LABELS, NOT_HONEST, SAME_LABELS, preview
 from tests import fabricated
 
 CLASSES = ["ant", "bee", "cow"]
@@ -37,6 +32,7 @@ def ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     prob = [np.roll([sure, (1 - sure) / 2, (1 - sure) / 2], n % 3) for n, sure in enumerate(SURE)]
     table = pa.table({"image_id": ids[:8], "prob": pa.array(prob, pa.list_(pa.float32(), 3))})
     fabricated.publish(files.probs("r1"), **{"part-00000": table})
+    fabricated.answers("r0", CLASSES, {}, {})
     fabricated.label_table("r0", dict.fromkeys(ids[:8], (None, 0.0, "unlabeled")))
     said = decisions.Decision(ids[1], "reject", "", "", "ada", "2026-01-01T00:00:00Z", "")
     decisions.append(files.decisions("r1"), [said])
@@ -69,26 +65,34 @@ def test_hidden_truth_only_on_an_explicit_wish_and_with_a_warning(ids: list[str]
         assert row["precision"] == pytest.approx(sum(n % 3 == TRUTH[n] for n in kept) / len(kept))
 
 
-def test_held_out_labels_are_judged_by_the_rounds_teacher(ids: list[str]) -> None:
-    """Precision on gate images is the teacher's own among those that pass, as its net says now."""
-    torch.manual_seed(0)
-    card: dict[str, Any] = {"net": "wrn10", "width": 1, "dropout": 0.0, "stochastic_depth": 0.0, "channels": 1}
-    net = build_from(card | {"classes": CLASSES}).eval()
-    staged = files.WORK / "net"
-    staged.mkdir(parents=True)
-    save_model(staged, net, card | {"classes": CLASSES})
-    files.seal(staged, {"stage": "made"})
-    files.move_into_place(staged, files.model("r0"))
-    gate = {i: CLASSES[n % 2] for n, i in enumerate(ids[8:])}
-    _split(ids, gate)
-    prob_KC = predict(net, Images(files.IMAGES).load(list(gate), load().image), 512).numpy()
-    right = prob_KC.argmax(axis=1) == [CLASSES.index(name) for name in gate.values()]
+def test_held_out_labels_are_judged_by_what_the_teacher_said_of_them(ids: list[str]) -> None:
+    """Precision is that of the stored answers that pass; the gate set is not looked at."""
+    _split(ids, gate=dict.fromkeys(ids[8:10], "ant"))
+    sure = [0.99, 0.8, 0.65, 0.4]
+    prob = {i: [p, 0.6 * (1 - p), 0.4 * (1 - p)] for i, p in zip(ids[10:], sure, strict=True)}
+    right = [True, False, True, True]
+    given = {i: "ant" if yes else "bee" for i, yes in zip(ids[10:], right, strict=True)}
+    fabricated.answers("r0", CLASSES, prob, given)
     found = preview(load(), "r1", truth=False)
     for row in found.rows:
-        passes = prob_KC.max(axis=1) >= np.float32(row["threshold"])
-        assert row["judged"] == passes.sum()
-        assert row["precision"] == (pytest.approx(right[passes].mean()) if passes.any() else None)
-    assert found.rows[0]["judged"] == 6
+        passes = [yes for p, yes in zip(sure, right, strict=True) if np.float32(p) >= np.float32(row["threshold"])]
+        assert row["judged"] == len(passes)
+        assert row["precision"] == (pytest.approx(sum(passes) / len(passes)) if passes else None)
+    assert found.rows[0]["judged"] == 4
+
+
+def test_where_a_precision_is_wanted_the_grid_is_one_of_targets(ids: list[str]) -> None:
+    """60 right answers of ants show 95 % and no 98 %; a higher target never keeps more, and the own one is marked."""
+    raw = yaml.safe_load(Path("params.yaml").read_text())
+    raw["rounds"]["r1"]["curate"] |= {"target_precision": 0.95, "threshold": 0.3}
+    raw["split"]["calib"] = 60
+    Path("params.yaml").write_text(yaml.safe_dump(raw, sort_keys=False))
+    answers = {f"{n:064x}": [0.6 + n / 1000, 0.3, 0.1 - n / 1000] for n in range(60)}
+    fabricated.answers("r0", CLASSES, answers, dict.fromkeys(answers, "ant"))
+    found = preview(load(), "r1", truth=False)
+    assert [(row["target"], row["kept"]) for row in found.rows] == [(0.8, 2), (0.9, 2), (0.95, 2), (0.98, 0), (0.99, 0)]
+    assert [row["target"] for row in found.rows if row["chosen"]] == [0.95]
+    assert SAME_LABELS in found.notes
 
 
 def test_before_there_is_anything_to_look_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

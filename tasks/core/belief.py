@@ -1,10 +1,13 @@
-"""What a teacher's stored probabilities are taken to say: temperature, then a prior. Letters: B or N images, C classes.
+"""What a teacher's stored probabilities are taken to say: calibration, temperature, then a prior.
+
+Letters: B or N images, C classes.
 
 Every sum over the pool is taken in whole numbers (units of 2^-32), so it is exact: the order of the images, the size of
 the blocks and the number of threads cannot move a threshold by a bit. The pool may have up to 2^31 images.
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -15,6 +18,27 @@ Blocks = Callable[[], Iterable[NDArray[np.float32]]]  # starts one more pass ove
 
 UNIT = 2.0**32
 MOST_STEPS, STILL = 200, 1e-6  # EM ends when no class's share of the pool moves by more than this
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How stored probabilities are read: p^(1/temperature)·weight, normalised. Every step there is has this form, so
+
+    any number of them costs one power and one product: no pass and no table more.
+    """
+
+    temperature: float
+    weight_C: NDArray[np.float64] | None = None
+
+    def soft(self, prob_BC: NDArray[Any]) -> NDArray[np.float32]:
+        """What the rows say, read like that."""
+        return reweighted(tempered(prob_BC, self.temperature), self.weight_C)
+
+    def then(self, temperature: float, weight_C: NDArray[np.float64] | None = None) -> "Reading":
+        """This reading, read once more: (p^(1/T)·w)^(1/t)·v = p^(1/(T·t))·w^(1/t)·v."""
+        ours_C = None if self.weight_C is None else self.weight_C ** (1 / temperature)
+        both_C = ours_C if weight_C is None else weight_C if ours_C is None else ours_C * weight_C
+        return Reading(self.temperature * temperature, both_C)
 
 
 def refuse_bad_rows(prob_BC: NDArray[Any], human_B: NDArray[Any], first: int = 0) -> None:

@@ -12,8 +12,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize, minimize_scalar
-from scipy.special import logsumexp
 
 from tasks.core.metrics import Floats, Ints, expected_calibration_error, negative_log_likelihood, reliability
 
@@ -54,6 +52,8 @@ def fit(prob_NC: Floats, truth_N: Ints) -> dict[str, Calibration]:
 
 def fit_temperature(prob_NC: Floats, truth_N: Ints) -> float:
     """The T that minimises N·NLL + (log T)²/(2·TEMPERATURE_SD²), between 1/FLATTEST and FLATTEST."""
+    from scipy.optimize import minimize_scalar  # half a second that stages which only apply it do without
+
     log_NC, row_N = _log(prob_NC), np.arange(len(truth_N))
 
     def loss(log_T: float) -> float:
@@ -70,6 +70,8 @@ def fit_bias(prob_NC: Floats, truth_N: Ints, temperature: float) -> NDArray[np.f
 
     A class without labels keeps 0. With one class in all the labels nothing can be told apart: all are 0.
     """
+    from scipy.optimize import minimize
+
     classes = prob_NC.shape[1]
     count_C = np.bincount(truth_N, minlength=classes)
     free_C = count_C > 0
@@ -145,5 +147,6 @@ def _log(prob_NC: Floats) -> NDArray[np.float64]:
 
 
 def _log_softmax(logit_NC: NDArray[np.float64]) -> NDArray[np.float64]:
-    log_NC: NDArray[np.float64] = logit_NC - logsumexp(logit_NC, axis=1, keepdims=True)
+    shifted_NC = logit_NC - logit_NC.max(axis=1, keepdims=True)
+    log_NC: NDArray[np.float64] = shifted_NC - np.log(np.exp(shifted_NC).sum(axis=1, keepdims=True))
     return log_NC

@@ -32,8 +32,19 @@ from tasks.core.selection import (
     histogram,
 )
 
-REASONS = ("kept", "low_confidence", "class_full", "human_label", "human_rejected", "source_cap")
-KEPT, LOW_CONFIDENCE, CLASS_FULL, HUMAN_LABEL, HUMAN_REJECTED, SOURCE_CAP = range(len(REASONS))
+REASONS = (
+    "kept",
+    "low_confidence",
+    "class_full",
+    "human_label",
+    "human_rejected",
+    "source_cap",
+    "below_promise",  # of a class whose target_precision is not reached; not learnt from
+    "kept_soft",  # of such a class too, but learnt from with the teacher's distribution
+)
+KEPT, LOW_CONFIDENCE, CLASS_FULL, HUMAN_LABEL, HUMAN_REJECTED, SOURCE_CAP, BELOW_PROMISE, KEPT_SOFT = range(
+    len(REASONS)
+)
 NO_DECISION, REJECTED = -1, -2
 
 ASIDE = 1 << 30  # rejected by a person: -(key + ASIDE)
@@ -160,7 +171,7 @@ def decide(
     mean: Mean,
     classes: int,
     *,
-    threshold: float,
+    threshold: float | NDArray[np.float32],
     adaptive: thresholds.Adaptive,
     source_cap: float | None,
     per_class: PerClass,
@@ -169,7 +180,8 @@ def decide(
 ) -> Plan:
     """Thresholds, source caps and balance over a whole pool, in this order. Negates the keys that are filtered out.
 
-    `mean`: over the images that nobody decided on. `source_N` is not looked at without a cap.
+    `threshold`: one for all, or one a class (C,), which `adaptive` leaves alone; promise.NEVER closes a class to all
+    but people's labels. `mean`: over the images that nobody decided on. `source_N` is not looked at without a cap.
     """
     floor_C = floors(label_N, key_N, threshold, adaptive, mean, classes, threads)
     screen(label_N, key_N, floor_C, threads)
@@ -181,7 +193,7 @@ def decide(
 def floors(
     label_N: Groups,
     key_N: Keys,
-    threshold: float,
+    threshold: float | NDArray[np.float32],
     adaptive: thresholds.Adaptive,
     mean: Mean,
     classes: int,
@@ -189,6 +201,8 @@ def floors(
 ) -> Keys:
     """The least key of each class that is kept, (C,). `mean` is over the images that nobody decided on."""
     fixed_C = thresholds.fixed(threshold, classes)
+    if not isinstance(threshold, float):
+        return _key(fixed_C)
     if adaptive == "flexmatch":
         confident_C = count_between(label_N, key_N, classes, int(_key(fixed_C)[0]), SURE, threads)
         return _key(thresholds.flexmatch(threshold, confident_C))
@@ -260,6 +274,7 @@ class Dealer:
         out_K = np.flatnonzero(key_B < 0)
         below_K = -key_B[out_K] < plan.floor_C[label_B[out_K]]
         reason_B[out_K] = np.where(below_K, LOW_CONFIDENCE, SOURCE_CAP)
+        reason_B[out_K[plan.floor_C[label_B[out_K]] == PERSON]] = BELOW_PROMISE
         reason_B[key_B < -ASIDE] = HUMAN_REJECTED
         return copies_B, reason_B
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 Adaptive = Literal["none", "flexmatch", "freematch"]
 
 
-def fixed(threshold: float, classes: int) -> NDArray[np.float32]:
-    """One threshold for all classes (Noisy Student, section 3.1; FixMatch, Sohn et al. 2020, eq. 4)."""
+def fixed(threshold: float | NDArray[np.float32], classes: int) -> NDArray[np.float32]:
+    """One threshold for all classes (Noisy Student, section 3.1; FixMatch, Sohn et al. 2020, eq. 4), or one each."""
     return np.full(classes, threshold, dtype=np.float32)
 
 

@@ -17,8 +17,8 @@ from tasks.decisions import Decision
 from tasks.errors import Integrity, UserError
 from tasks.params import Settings
 
-KEPT = ("kept",)
-REFUSED = ("low_confidence", "class_full")
+KEPT = ("kept", "kept_soft")
+REFUSED = ("low_confidence", "class_full", "below_promise")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,125 @@
+"""target_precision: the threshold rule against a slow reference, its error rate, and what it asks for."""
+
+import math
+from bisect import bisect_left
+from fractions import Fraction
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy.stats import beta
+
+from tasks.core import curation
+from tasks.core.promise import LEVEL, NEVER, fewest, needed, promise, sequence, shows
+
+
+def _low(right: int, n: int) -> float:
+    """Clopper and Pearson's one-sided bound as the quantile of a beta distribution."""
+    return float(beta.ppf(1 - LEVEL, right, n - right + 1)) if right else 0.0
+
+
+@cache
+def _allowed(n: int, target: float) -> int:
+    """The most errors in n whose bound still reaches the target; -1 for none. The bound falls with every error."""
+    return bisect_left(range(n + 1), True, key=lambda e: _low(n - e, n) < target) - 1
+
+
+def _slow(score_K: NDArray[np.float32], right_K: NDArray[np.bool_], target: float) -> np.float32:
+    """The rule word for word: from three tenths on, as long as the bound of what passes reaches the target."""
+    found = NEVER
+    for tenths in range(3, 11):
+        n = math.ceil(Fraction(tenths * len(score_K), 10))
+        if n == 0 or _allowed(n, target) < 0:
+            continue
+        threshold = sorted(score_K, reverse=True)[n - 1]
+        passes_K = score_K >= threshold
+        if (~right_K[passes_K]).sum() > _allowed(int(passes_K.sum()), target):
+            break
+        found = threshold
+    return np.float32(found)
+
+
+@st.composite
+def answers(draw: Any) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Scores with ties, errors more often among the unsure."""
+    rng = np.random.default_rng(draw(st.integers(0, 10_000)))
+    count = draw(st.integers(0, 150))
+    score_K = rng.integers(1, draw(st.sampled_from([3, 20, 1000])) + 1, count).astype(np.float32) / 1000
+    return score_K, rng.random(count) > draw(st.floats(0, 0.5)) * (1 - score_K / score_K.max(initial=1)) ** 2
+
+
+@settings(max_examples=60, deadline=None)
+@given(known=answers(), target=st.sampled_from([0.5, 0.7, 0.8, 0.9, 0.95]))
+def test_the_threshold_is_that_of_the_rule_word_for_word(
+    known: tuple[NDArray[np.float32], NDArray[np.bool_]], target: float
+) -> None:
+    """With ties, without images, with none right."""
+    assert promise(*known, target) == _slow(*known, target)
+
+
+@settings(max_examples=60, deadline=None)
+@given(known=answers(), low=st.floats(0.5, 0.99), high=st.floats(0.5, 0.99), seed=st.integers(0, 9))
+def test_a_higher_target_has_no_lower_threshold(
+    known: tuple[NDArray[np.float32], NDArray[np.bool_]], low: float, high: float, seed: int
+) -> None:
+    """And the order of the images is nothing, nor for what is needed."""
+    score_K, right_K = known
+    low, high = sorted((low, high))
+    assert promise(score_K, right_K, low) <= promise(score_K, right_K, high)
+    order_K = np.random.default_rng(seed).permutation(len(score_K))
+    for rule in (promise, needed):
+        assert rule(score_K, right_K, low) == rule(score_K[order_K], right_K[order_K], low)
+
+
+def test_sizes_are_those_of_the_tables() -> None:
+    """RELIABILITY 5.4: 29 right labels show 0.9, 59 show 0.95, 149 show 0.98, 299 show 0.99; 93 with one wrong 0.95."""
+    assert [fewest(target) for target in (0.9, 0.95, 0.98, 0.99)] == [29, 59, 149, 299]
+    assert [sequence(n, 0.95) for n in (58, 59, 100)] == [[], [59], [60, 70, 80, 90, 100]]
+    assert [shows(93, wrong, 0.95) for wrong in (1, 2)] == [True, False]
+    assert not shows(1, 1, 0.1)
+
+
+@pytest.mark.parametrize("shape", ["flat", "steep", "atoms"])
+def test_false_promises_are_as_rare_as_said(shape: str) -> None:
+    """Nets at the edge of the target: of 1,500 draws at most 5 % + 4 standard errors promise a set that is below it."""
+    rng, target, broken = np.random.default_rng(5), 0.9, 0
+    place_G = (np.arange(4000) + 0.5) / 4000
+    wrong = {
+        "flat": lambda u: np.full(len(u), 0.1001),
+        "steep": lambda u: 0.6 * u**2,
+        "atoms": lambda u: np.ceil(u * 4) * 0.045,
+    }[shape]
+    precision_G = 1 - np.cumsum(wrong(place_G)) / np.arange(1, 4001)
+    for _ in range(1500):
+        place_K = rng.random(120)
+        score_K = 1 - (np.ceil(place_K * 4) / 4 if shape == "atoms" else place_K)
+        found = promise(score_K.astype(np.float32), rng.random(120) >= wrong(place_K), target)
+        kept = min(int((1 - found) * 4000), 4000)  # of the whole population, in 4,000 steps
+        broken += found < NEVER and precision_G[kept - 1] < target
+    assert broken / 1500 <= 0.05 + 4 * np.sqrt(0.05 * 0.95 / 1500)
+
+
+def test_a_class_says_how_many_labels_it_lacks() -> None:
+    """10 right ones lack 49; a class wrong every third time lacks no number of labels, but a better teacher."""
+    sure_K = np.linspace(0.9, 0.5, 10, dtype=np.float32)
+    assert promise(sure_K, np.ones(10, bool), 0.95) == NEVER
+    assert needed(sure_K, np.ones(10, bool), 0.95) == 49
+    assert needed(sure_K[:0], np.ones(0, bool), 0.95) == 59
+    assert needed(sure_K, np.arange(10) % 3 > 0, 0.95) is None
+
+
+def test_a_closed_class_lets_people_through_and_nobody_else() -> None:
+    """NEVER is above every confidence and not above a person's word; what it turns away says why."""
+    prob_NC = np.array([[1, 0], [1, 0], [0.1, 0.9], [0.6, 0.4]], np.float32)
+    label_N, key_N = curation.choose(prob_NC, np.array([-1, 0, -1, -2]))
+    threshold_C = np.array([NEVER, 0.5], np.float32)
+    policy: dict[str, Any] = {"adaptive": "none", "source_cap": None, "per_class": None, "max_copies": 1}
+    mean = curation.Mean.of(prob_NC)
+    plan = curation.decide(label_N, key_N, np.empty(0, np.int16), mean, 2, threshold=threshold_C, **policy)
+    copies_N, reason_N = curation.Dealer(plan).deal(label_N, key_N)
+    assert [curation.REASONS[r] for r in reason_N] == ["below_promise", "human_label", "kept", "human_rejected"]
+    assert copies_N.tolist() == [0, 1, 1, 0]
