@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from flows import cli_lineage
+from flows.cli_seeds import seeds
 from flows.terminal import git_user as _git_user
 from flows.terminal import leave as _leave
 from flows.terminal import print_table as _print_table
@@ -218,6 +219,9 @@ def verify(
         return report(Path.cwd(), fix)
 
     _leave(action)
+
+
+app.command()(seeds)
 
 
 @app.command()

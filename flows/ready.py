@@ -4,11 +4,17 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tasks import decisions, files, ledger, resolutions
+from tasks import decisions, files, ledger, resolutions, studies
 from tasks.errors import UserError
 from tasks.images import release
 from tasks.images.sources import refuse_missing
 from tasks.params import Settings
+
+LEDGERS = (
+    (files.RELEASES, release.HEADER),
+    (files.CONFLICTS, resolutions.HEADER),
+    (files.SEEDS, studies.HEADER),
+)
 
 
 def refuse_unready(settings: Settings) -> None:
@@ -17,7 +23,7 @@ def refuse_unready(settings: Settings) -> None:
     for name, source in settings.sources.items():
         if source.kind != "digits":
             _refuse_what_stops_dvc(name, Path(source.path))
-    for path, header in ((files.RELEASES, release.HEADER), (files.CONFLICTS, resolutions.HEADER)):
+    for path, header in LEDGERS:
         if path.parent.is_dir():
             _refuse_ledger(path, header)
     resolutions.read(files.CONFLICTS)

@@ -48,7 +48,7 @@ async def repro(stage: str, root: Path, log: Callable[[str], None]) -> Outcome:
     # --wait-for-lock: without it a finished stage fails when another dvc happens to hold the lock.
     dvc = supervisor.command(sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "-s", stage)
     process = await asyncio.create_subprocess_exec(
-        *dvc, cwd=root, env=_environment(), stdin=PIPE, stdout=PIPE, stderr=STDOUT, start_new_session=True
+        *dvc, cwd=root, env=environment(), stdin=PIPE, stdout=PIPE, stderr=STDOUT, start_new_session=True
     )
     assert process.stdin is not None
     assert process.stdout is not None
@@ -99,7 +99,7 @@ def _said_by_dvc(lines: list[str]) -> str:
     return "\n".join(lines[said[0] :] if said else lines[-10:])
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """Our Python first in the PATH of `cmd`; output as it comes; no background process of DVC's own."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     return {**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1", "DVC_NO_ANALYTICS": "1", "DVC_DAEMON": "1"}
@@ -112,10 +112,11 @@ async def _lines(stream: asyncio.StreamReader) -> AsyncIterator[str]:
         *whole, rest = (rest + chunk).split(b"\n")
         rest = rest[-(1 << 20) :]
         for line in whole:
-            yield _readable(line)
+            yield readable(line)
     if rest:
-        yield _readable(rest)
+        yield readable(rest)
 
 
-def _readable(line: bytes) -> str:
+def readable(line: bytes) -> str:
+    """A line of output as it would look in a terminal, cut to LONGEST_LINE."""
     return line.decode(errors="replace").rstrip().rpartition("\r")[2][:LONGEST_LINE]

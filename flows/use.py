@@ -4,9 +4,9 @@ import json
 import re
 from pathlib import Path
 
-from tasks import decisions, files, resolutions
+from flows.ready import LEDGERS
+from tasks import decisions, files
 from tasks.errors import UserError
-from tasks.images import release
 from tasks.params import PARAMS_FILE, load
 
 SOURCE_PATH = re.compile(r"^(sources:\n(?:  .*\n)*?    path:).*$", flags=re.MULTILINE)  # of the first one
@@ -34,6 +34,6 @@ def use(settings: Path, source: str | None) -> None:
         ledger = files.decisions(round_)
         if not ledger.exists():
             files.replace_file(ledger, ",".join(decisions.HEADER) + "\n")
-    for ledger, header in ((files.RELEASES, release.HEADER), (files.CONFLICTS, resolutions.HEADER)):
+    for ledger, header in LEDGERS:
         if not ledger.exists():
             files.replace_file(ledger, ",".join(header) + "\n")

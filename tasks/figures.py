@@ -59,6 +59,25 @@ def accuracies(shares: Sequence[Share]) -> str:
         return _svg(figure, "accuracy")
 
 
+def seeds(accuracy: dict[str, dict[int, float]]) -> str:
+    """Accuracy of each net under each seed: a thin line a seed, which keeps pairs together, a large dot the mean."""
+    with rc_context(STYLE):
+        figure, axes = _axes("seeds")
+        nets = list(accuracy)
+        for seed in sorted({seed for values in accuracy.values() for seed in values}):
+            line = [(at, 100 * accuracy[net][seed]) for at, net in enumerate(nets) if seed in accuracy[net]]
+            axes.plot(*zip(*line, strict=True), "o-", color=FAINT, linewidth=0.9, markersize=3)
+        for at, net in enumerate(nets):
+            values = list(accuracy[net].values())
+            axes.plot([at], [100 * sum(values) / len(values)], "o", color=SERIES[at % len(SERIES)], markersize=8)
+        axes.set_xticks(range(len(nets)), [net.replace(" ", "\n").replace("-", "-\n") for net in nets])
+        axes.set_xlim(-0.5, len(nets) - 0.5)
+        axes.tick_params(axis="x", length=0)
+        axes.grid(axis="y")
+        axes.set_ylabel("right on the test, %")
+        return _svg(figure, "seeds")
+
+
 def training(curves: dict[str, list[tuple[float, float]]]) -> str:
     """Loss over steps of each net; the same colours as in `accuracies`."""
     with rc_context(STYLE):

@@ -30,6 +30,7 @@ LABELED = Path("data/labeled")  # classes.json, labeled.parquet, calib.parquet, 
 SEALED = Path("data/sealed")  # test.parquet, truth.parquet: read by evaluate alone
 RELEASES = Path("data/decisions/release.csv")  # refused files that people take in (tasks/images/release.py)
 CONFLICTS = Path("data/decisions/conflicts.csv")  # classes of images that carry two (tasks/resolutions.py)
+SEEDS = Path("data/decisions/seeds.csv")  # what `understudy seeds` measured (tasks/studies.py)
 REPORT = Path("data/report")  # report.html
 
 LABEL_TABLE = pa.schema(

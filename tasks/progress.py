@@ -43,11 +43,11 @@ class Progress:
         if self._bar:
             self._bar.stop()
         elif kind is None and (seconds := time.monotonic() - self._start) >= EVERY:
-            print(f"{self.what}: {self.done - self._before:,} {self.unit} in {_clock(seconds)}", flush=True)
+            print(f"{self.what}: {self.done - self._before:,} {self.unit} in {clock(seconds)}", flush=True)
 
     def _line(self) -> str:
         rate = (self.done - self._before) / (time.monotonic() - self._start)
-        left = f", {_clock((self.total - self.done) / rate)} left" if rate > 0 else ""
+        left = f", {clock((self.total - self.done) / rate)} left" if rate > 0 else ""
         per_second = f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
         return f"{self.what}: {self.done:,} of {self.total:,} {self.unit}, {per_second}/s{left}"
 
@@ -69,7 +69,7 @@ def _bar(unit: str) -> Any:
     )
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

@@ -27,7 +27,7 @@ from tasks.sections import calibration, evaluation, images, intake, labels, prov
 from tasks.sections.material import Material, gather
 from tasks.stage import Stage
 
-PARAMS = ("report", "rounds", "sources", "split.duplicates")
+PARAMS = ("seed", "report", "rounds", "sources", "split.duplicates")
 SECTIONS: tuple[ModuleType, ...] = (
     verdict,
     scoreboard,
@@ -66,6 +66,7 @@ def render(title: str, shown: dict[str, dict[str, Any]]) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"percent": wording.percent, "count": wording.count, "points": wording.points}
+    environment.filters["difference"] = wording.difference
     parts = {name: environment.get_template(f"{name}.html.j2").render(it) for name, it in shown.items()}
     return environment.get_template("report.html.j2").render(title=title, sections=parts)
 

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from tasks.core.seeds import FEWEST, Difference
+
 REASONS = {
     "kept": "kept",
     "human_label": "labeled by a person",
@@ -29,6 +31,17 @@ UNEQUAL = {
     "within noise": "{student} and supervised-only training are within noise of each other, but not at equal budget.",
 }
 NOT_MEASURED = "not measured"
+
+
+def net(key: str) -> str:
+    """A net's key as people read it."""
+    names = {"baseline": "supervised-only", "r0": "teacher r0"}
+    return names.get(key, f"student {key}")
+
+
+def difference(share: float | None) -> str:
+    """A difference of shares in points: 0.0325 as +3.2."""
+    return "\N{EN DASH}" if share is None else points(100 * share)
 
 
 def percent(share: float | None, digits: int = 1) -> str:
@@ -73,6 +86,14 @@ def verdict(final: dict[str, Any], gains: dict[str, dict[str, Any]] | None) -> d
     tone = gains["baseline"]["verdict"]
     headline = (HEADLINES if final["equal_budget"] else UNEQUAL)[tone].format(student=student)
     return {"headline": headline[0].upper() + headline[1:], "tone": tone, "sentences": sentences}
+
+
+def over_seeds(student: str, gain: Difference) -> str:
+    """A paired difference over seeds as a sentence."""
+    text = f"Over {gain.n} seeds {student} is {difference(gain.mean)} points from supervised-only training on average"
+    if gain.low is not None and gain.high is not None:
+        text += f" (95 % interval {difference(gain.low)} to {difference(gain.high)})"
+    return f"{text}: {'fewer than three seeds make no claim' if gain.n < FEWEST else gain.verdict}."
 
 
 def _gain(against: str, gain: dict[str, Any]) -> str:

@@ -46,6 +46,10 @@ class Material:
         """An artefact (or a plain file) that not every run has: verified and watched, or None where there is none."""
         return self.stage.input(path) if path.exists() else None
 
+    def plain(self, path: Path) -> Path:
+        """A plain file that may be missing, such as a ledger of git: verified and watched if it is there."""
+        return self.stage.input(path) if path.exists() else path
+
 
 def gather(stage: Stage) -> Material:
     """Verify and read what every report rests on."""

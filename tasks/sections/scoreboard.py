@@ -1,14 +1,18 @@
 """Section `scoreboard`: supervised-only, the first teacher and each student side by side, and the labels they cost."""
 
+from pathlib import Path
 from typing import Any
 
-from tasks import figures, files
-from tasks.sections.material import Material, Scores, csv_rows
+from tasks import figures, files, studies, wording
+from tasks.core.compare import compare
+from tasks.sections.material import Material, csv_rows
+
+CHAMPIONS = Path("data/champions")  # <round>/decision.json
 
 
 def section(run: Material) -> dict[str, Any]:
-    """One row a net, accuracy and training charts, and how many labels were spent on what."""
-    board = _board(run.scores)
+    """One row a net, accuracy and training charts, the study over seeds, and how many labels were spent on what."""
+    board = _board(run)
     shares = [
         figures.Share(row["name"], *(row["test"][k] for k in ("accuracy", "low", "high")))
         for row in board
@@ -23,25 +27,68 @@ def section(run: Material) -> dict[str, Any]:
         "budget": _labels_spent(run.scores[run.final]),
         "accuracies": figures.accuracies(shares) if shares else None,
         "training": figures.training(points),
+        "study": _study(run),
+        "seed": run.settings.seed,
     }
 
 
-def _board(scores: Scores) -> list[dict[str, Any]]:
-    first, last = next(iter(scores.values())), list(scores.values())[-1]
-    entries = [("baseline", "supervised-only", last), ("teacher", f"teacher {first['nets']['teacher']['key']}", first)]
-    entries += [("student", f"student {round_}", score) for round_, score in scores.items()]
-    return [
-        {
-            "name": name,
-            "n": score["test"] and score["test"]["n"],
-            "test": score["test"] and score["test"][role],
-            "gate": score["gate"] and score["gate"][role],
-            **score["nets"][role],
-        }
-        for role, name, score in entries
-    ]
+def _board(run: Material) -> list[dict[str, Any]]:
+    """Baseline, first teacher, students; `mark` says what the gate made of a net, `gain` is over supervised-only."""
+    first, last = run.rounds[0], run.final
+    entries = [("baseline", "supervised-only", last), ("teacher", "teacher r0", first)]
+    entries += [("student", f"student {round_}", round_) for round_ in run.rounds]
+    marks = _marks(run)
+    rows = []
+    for role, name, round_ in entries:
+        score = run.scores[round_]
+        net, test, gate = score["nets"][role], score["test"], score["gate"]
+        rows.append(
+            {
+                "name": name,
+                "n": test and test["n"],
+                "test": test and test[role],
+                "gate": gate and gate[role],
+                "gain": _gain(round_, role) if test and role != "baseline" else None,
+                "mark": marks.get(net["key"]),
+                **net,
+            }
+        )
+    return rows
+
+
+def _gain(round_: str, role: str) -> dict[str, Any]:
+    """A net against the supervised-only one, image by image on the sealed test."""
+    said = files.read_table(files.scores(round_) / "predictions.parquet")
+    truth, mine, theirs = (said[name].to_numpy() for name in ("label", role, "baseline"))
+    return compare(mine == truth, theirs == truth).as_dict()
+
+
+def _marks(run: Material) -> dict[str, str]:
+    """`champion` for the net that would label next, `held` for students the gate did not let label."""
+    decisions = {}
+    for round_ in run.rounds:
+        if folder := run.artefact(CHAMPIONS / round_):
+            decisions[round_] = files.read_json(folder / "decision.json")
+    marks = {round_: "held" for round_, made in decisions.items() if not made["promoted"]}
+    return marks | ({decisions[run.final]["champion"]: "champion"} if run.final in decisions else {})
 
 
 def _labels_spent(final: dict[str, Any]) -> dict[str, int]:
     sizes = {name: files.rows(files.SPLIT / f"{name}.parquet") for name in ("labeled", "calib", "gate")}
     return sizes | {"test": final["test"]["n"] if final["test"] else 0}
+
+
+def _study(run: Material) -> dict[str, Any] | None:
+    """Mean, spread and paired differences over seeds; None where nobody ran `understudy seeds`."""
+    if not (found := studies.read(run.plain(files.SEEDS))) or not found.images:
+        return None
+    pairs = [(net, "baseline") for net in found.accuracy if net != "baseline"]
+    pairs += [(run.final, "r0")] if {run.final, "r0"} <= found.accuracy.keys() else []
+    return {
+        "seeds": found.seeds,
+        "nets": [(wording.net(net), spread) for net, spread in found.spreads().items()],
+        "gains": [(wording.net(new), wording.net(old), found.gain(new, old)) for new, old in pairs],
+        "stopped": found.stopped,
+        "agrees": found.agrees(run.settings.seed, studies.of_round(run.scores)),
+        "chart": figures.seeds({wording.net(net): values for net, values in found.accuracy.items()}),
+    }

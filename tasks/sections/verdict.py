@@ -2,14 +2,46 @@
 
 from typing import Any
 
-from tasks import files, wording
+from tasks import files, studies, wording
 from tasks.core.compare import compare
 from tasks.sections.material import Material, Scores
 
 
 def section(run: Material) -> dict[str, Any]:
-    """Headline, tone and sentences."""
-    return wording.verdict(run.scores[run.final], _gains(run.scores))
+    """Headline, tone, the four numbers most asked for, and sentences."""
+    final, gains = run.scores[run.final], _gains(run.scores)
+    said = wording.verdict(final, gains)
+    if gains and (sentence := _over_seeds(run)):
+        said["sentences"].insert(1, sentence)
+    return said | {"tiles": _tiles(final, gains)}
+
+
+def _tiles(final: dict[str, Any], gains: dict[str, dict[str, Any]] | None) -> list[tuple[str, str, str]]:
+    """What it is, the number, how sure it is."""
+    labels, test = final["labels"], final["test"]
+    tiles = []
+    if gains:
+        mine, gain = test["student"], gains["baseline"]
+        tiles.append(("right on the test", wording.percent(mine["accuracy"]), _interval(mine, wording.percent)))
+        tiles.append(("points over supervised-only", wording.points(gain["points"]), _interval(gain, wording.points)))
+    learnt = f"{wording.count(labels['kept'])} of {wording.count(labels['pool'])}"
+    tiles.append(("pool images learnt from", learnt, wording.percent(labels["coverage"])))
+    right, at_least = labels["precision"], labels["precision_low"]
+    sure = "the pool has no hidden truth" if right is None else f"at least {wording.percent(at_least)}"
+    return [*tiles, ("of these labels right", wording.percent(right), sure)]
+
+
+def _interval(measured: dict[str, Any], form: Any) -> str:
+    return f"{form(measured['low'])} to {form(measured['high'])}"
+
+
+def _over_seeds(run: Material) -> str | None:
+    """What `understudy seeds` found, where it studied this very run."""
+    found = studies.read(run.plain(files.SEEDS))
+    measured = studies.of_round(run.scores)
+    if not found or not found.agrees(run.settings.seed, measured):
+        return None
+    return wording.over_seeds(wording.net(run.final), found.gain(run.final, "baseline"))
 
 
 def _gains(scores: Scores) -> dict[str, dict[str, Any]] | None:
