@@ -15,6 +15,7 @@ STAGES = (
     "label",
     "curate",
     "student",
+    "gate",
     "evaluate",
     "report",
 )

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from tasks import accept, beliefs, decisions, files
+from tasks import accept, beliefs, decisions, files, held
 from tasks.beliefs import Beliefs, Column, Compact, Words, compute
 from tasks.core import belief
 from tasks.core.curation import KEPT, KEPT_SOFT, REASONS, SOURCE_CAP, Dealer, Plan, confidence
@@ -22,6 +22,8 @@ from tasks.params import Curate, Round
 from tasks.stage import Stage
 
 PARAMS = ("rounds.{key}.teacher", "rounds.{key}.curate")
+CARD = "card.json"
+ABOUT_THE_TEACHER = (CARD, held.HELD, held.CALIBRATION)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,7 @@ class Decided:
 
     round: str
     entry: Round
+    teacher: str  # the net that labeled
     classes: list[str]
     stored: Beliefs
     reading: belief.Reading
@@ -46,7 +49,8 @@ def curate(stage: Stage, round_: str) -> None:
     stage.input(files.probs(round_))
     classes: list[str] = files.read_json(files.SPLIT / "classes.json")
     ledger = decisions.latest(stage.input(files.decisions(round_)), classes)
-    teacher = stage.input(files.model(entry.teacher))
+    teacher = stage.input(files.champion(entry.teacher), only=ABOUT_THE_TEACHER)
+    net = files.read_json(teacher / CARD)["key"]
     stage.input(files.labels(entry.teacher))
     words = Words(beliefs.human_words(entry.teacher, classes, ledger))
 
@@ -56,7 +60,7 @@ def curate(stage: Stage, round_: str) -> None:
     asked = accept.ask(entry.curate, judged, classes, key)
     compact = beliefs.compact(stored, words, reading, entry.curate.source_cap is not None, beliefs.THREADS)
     plan = compact.decide(entry.curate, asked.threshold, beliefs.THREADS)
-    decided = Decided(round_, entry, classes, stored, reading, compact, asked, plan)
+    decided = Decided(round_, entry, net, classes, stored, reading, compact, asked, plan)
     thresholds = accept.report(asked, entry.curate, judged, plan.floor_C.view(np.float32), classes)
     for line in accept.say(thresholds, stage.name):
         print(line)
@@ -124,7 +128,7 @@ def _columns(decided: Decided, dealer: Dealer, rows: slice, prob_BC: np.ndarray 
         "soft": _soft(decided, prob_BC, reason_B),
         "copies": pa.array(copies_B),
         "round": pa.repeat(decided.round, len(label_B)),
-        "source": compute.if_else(by_people, "human", f"teacher:{decided.entry.teacher}"),
+        "source": compute.if_else(by_people, "human", f"teacher:{decided.teacher}"),
         "reason": reason,
     }
 

@@ -31,7 +31,7 @@ from tasks.core.metrics import (
 from tasks.core.predict import predict
 from tasks.errors import Integrity
 from tasks.images.store import Images
-from tasks.models import load_model
+from tasks.models import FILES, identity, load_model
 from tasks.progress import Progress
 from tasks.stage import Stage
 
@@ -47,15 +47,16 @@ def evaluate(stage: Stage, round_: str) -> None:
     stage.input(files.SPLIT)
     stage.input(files.SEALED)
     table = files.read_table(stage.input(files.labels(round_)) / "labels.parquet").to_pandas()
-    keys = dict(zip(NETS, ("baseline", stage.settings.rounds[round_].teacher, round_), strict=True))
-    nets = {role: load_model(stage.input(files.model(key))) for role, key in keys.items()}
+    teacher = files.champion(stage.settings.rounds[round_].teacher)
+    folders = dict(zip(NETS, (files.model("baseline"), teacher, files.model(round_)), strict=True))
+    nets = {role: load_model(stage.input(folder, only=FILES)) for role, folder in folders.items()}
     classes: list[str] = files.read_json(files.SPLIT / "classes.json")
-    _refuse_other_classes(keys, nets, classes)
+    _refuse_other_classes(folders, nets, classes)
     test, gate = _labeled(files.SEALED / "test.parquet"), _labeled(files.SPLIT / "gate.parquet")
     _refuse_leaks({"test": test, "gate": gate}, table)
 
     prob = _beliefs(stage, images, {role: net for role, (net, _) in nets.items()}, sorted({*test, *gate}))
-    cards = {role: _card(keys[role], card) for role, (_, card) in nets.items()}
+    cards = {role: _card(folders[role], card) for role, (_, card) in nets.items()}
     judged = _judged(table, _labeled(files.SEALED / "truth.parquet"))
     summary = {
         "test": _scores(prob, test, classes),
@@ -78,11 +79,11 @@ def _labeled(path: Path) -> dict[str, str]:
 
 
 def _refuse_other_classes(
-    keys: dict[str, str], nets: dict[str, tuple[nn.Module, dict[str, Any]]], classes: list[str]
+    folders: dict[str, Path], nets: dict[str, tuple[nn.Module, dict[str, Any]]], classes: list[str]
 ) -> None:
     for role, (_, card) in nets.items():
         if card["classes"] != classes:
-            what = f"{files.model(keys[role])} knows the classes {card['classes']}, the split has {classes}"
+            what = f"{folders[role]} knows the classes {card['classes']}, the split has {classes}"
             raise Integrity("other_classes", what, "run `dvc repro`: the net is trained again")
 
 
@@ -117,10 +118,11 @@ def _beliefs(stage: Stage, images: Images, nets: dict[str, nn.Module], ids: list
     return found
 
 
-def _card(key: str, card: dict[str, Any]) -> dict[str, Any]:
-    """What the report says about a net."""
-    shown = {name: card[name] for name in ("net", "width", "parameters", "steps")}
-    return shown | {"key": key, "artefact": files.manifest_hash(files.model(key))}
+def _card(folder: Path, card: dict[str, Any]) -> dict[str, Any]:
+    """What the report says about a net; `artefact` is its hash, the same in data/models and data/champions."""
+    return {name: card[name] for name in ("key", "net", "width", "parameters", "steps")} | {
+        "artefact": identity(folder)
+    }
 
 
 def _arrays(prob: dict[str, Floats], truth: dict[str, str], classes: list[str]) -> tuple[Floats, Ints]:

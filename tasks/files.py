@@ -27,6 +27,7 @@ Entries = dict[str, dict[str, Any]]  # size and sha256 of each file, by its name
 IMAGES = Path("data/images")  # <source>/part-NNNNN.parquet: image_id, bytes (encoded as they came)
 SPLIT = Path("data/split")  # classes.json, and tables: labeled, calib, gate, pool, duplicates, conflicts
 LABELED = Path("data/labeled")  # classes.json, labeled.parquet, calib.parquet, and part-NNNNN.parquet of these images
+GATE = Path("data/gate")  # classes.json, gate.parquet and part-NNNNN.parquet with just these images
 SEALED = Path("data/sealed")  # test.parquet, truth.parquet: read by evaluate alone
 RELEASES = Path("data/decisions/release.csv")  # refused files that people take in (tasks/images/release.py)
 CONFLICTS = Path("data/decisions/conflicts.csv")  # classes of images that carry two (tasks/resolutions.py)
@@ -70,6 +71,11 @@ def quarantine(source: str) -> Path:
 def model(key: str) -> Path:
     """weights.safetensors and card.json of `r0`, `baseline` or a student `rK`; held.parquet and calibration.json."""
     return Path("data/models") / key
+
+
+def champion(round_: str) -> Path:
+    """The files of the net that is to label after a round (`r0`: after none), and decision.json: why it is this one."""
+    return Path("data/champions") / round_
 
 
 def curves(key: str) -> Path:

@@ -60,10 +60,10 @@ def load(stage: Stage, images: Images, ids: list[str]) -> Tensor:
     return images.load(ids, stage.settings.image)
 
 
-def fit(stage: Stage, key: str, spec: params.Net, labeled: Labeled, pseudo: Examples | None, folds: int = 0) -> None:
+def fit(stage: Stage, key: str, spec: params.Net, labeled: Labeled, pseudo: Examples | None, folds: int = 0) -> Path:
     """Train the net `key`, continuing a killed run, and stage its weights, card and curve, and what it says of images
     that it did not learn from. Without a calib split that takes `folds` further nets. Raises Held when the loss is not
-    finite.
+    finite. Returns the folder of the model.
     """
     classes = files.read_json(files.LABELED / "classes.json")
     work = Work(stage, key, spec, card_of(spec, stage.settings.image, classes), pseudo)
@@ -77,6 +77,7 @@ def fit(stage: Stage, key: str, spec: params.Net, labeled: Labeled, pseudo: Exam
     held.write(out, rows.sort_by("image_id"), classes, stage.settings.seed)
     (stage.output(files.curves(key)) / "train.csv").write_bytes(curve.path.read_bytes())
     stage.summary(parameters=parameters(trained), steps=spec.steps, loss=round(curve.last_loss, 4))
+    return out
 
 
 @dataclass(frozen=True, slots=True)

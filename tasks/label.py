@@ -21,7 +21,7 @@ from tasks.core.predict import predict
 from tasks.errors import Integrity, UserError
 from tasks.images.store import Images
 from tasks.images.wanted import DIGEST, digests, names
-from tasks.models import load_model
+from tasks.models import FILES, identity, load_model
 from tasks.progress import Progress
 from tasks.stage import Stage, code_in_use
 
@@ -35,7 +35,7 @@ def label(stage: Stage, round_: str) -> None:
     """Pool images and a teacher in, data/probs/rK out."""
     images = Images(stage.inputs(files.IMAGES), stage.settings.cache)
     stage.input(files.SPLIT)
-    teacher = stage.input(files.model(stage.settings.rounds[round_].teacher))
+    teacher = stage.input(files.champion(stage.settings.rounds[round_].teacher), only=FILES)
     net, card = load_model(teacher)
     _refuse_other_form(stage, round_, card)
     digest_N = _pool()
@@ -47,7 +47,7 @@ def label(stage: Stage, round_: str) -> None:
         rows = slice(start, start + PART_ROWS)
         part = _table(names(digest_N[rows]), prob_NC[rows])
         files.write_table(part, out / f"part-{index:05d}.parquet")
-    stage.summary(images=len(digest_N))
+    stage.summary(images=len(digest_N), teacher=card["key"])
     stage.counts(predicted=predicted, reused=len(digest_N) - predicted)
     print(f"{stage.name}: {predicted} images predicted, {len(digest_N) - predicted} predictions reused")
 
@@ -66,7 +66,7 @@ def _store(stage: Stage, teacher: Path) -> Path:
     settings = stage.settings
     # Other companions in a batch may change the last bits of a prediction, so the batch counts too; chunks do not.
     form = [settings.image.model_dump(), settings.label.batch, code_in_use(*CODE)]
-    store = stage.home / "predictions" / files.digest([files.manifest_hash(teacher), form])[:16]
+    store = stage.home / "predictions" / files.digest([identity(teacher), form])[:16]
     store.mkdir(parents=True, exist_ok=True)
     os.utime(store)
     left = STORE_BYTES

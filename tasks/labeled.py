@@ -1,7 +1,7 @@
-"""Stage `labeled`: the labeled images and those of `calib` by themselves, so that training does not depend on the pool.
+"""Stage `labeled`: the images of `labeled`, `calib` and `gate` by themselves, so that no net depends on the pool.
 
-A pool that grows changes data/images and data/split. This artefact stays the same byte for byte as long as the labels
-do, and with it the first teacher and the baseline: DVC does not train them again.
+A pool that grows changes data/images and data/split. These artefacts stay the same byte for byte as long as the labels
+do, and with them the first teacher, the baseline and the gate: DVC does not train or judge them again.
 """
 
 from typing import Any
@@ -18,25 +18,30 @@ PARAMS = ()
 
 
 def labeled(stage: Stage) -> None:
-    """data/images and data/split in, data/labeled out. Integrity names an image that is not there."""
+    """data/images and data/split in, data/labeled and data/gate out. Integrity names an image that is not there."""
     images, split = stage.inputs(files.IMAGES), stage.input(files.SPLIT)
-    out = stage.output(files.LABELED, origin=False)
-    ids: list[Any] = []
-    for name in ("labeled", "calib"):
-        table = files.read_table(split / f"{name}.parquet")
-        files.write_table(table, out / f"{name}.parquet")
-        ids += table["image_id"].to_pylist()
-    files.write_json(files.read_json(split / "classes.json"), out / "classes.json")
-    missing, shards = set(ids), Shards(out)
+    classes = files.read_json(split / "classes.json")
+    place: dict[str, Shards] = {}
+    for target, names in ((files.LABELED, ("labeled", "calib")), (files.GATE, ("gate",))):
+        out = stage.output(target, origin=False)
+        files.write_json(classes, out / "classes.json")
+        shards = Shards(out)
+        for name in names:
+            table = files.read_table(split / f"{name}.parquet")
+            files.write_table(table, out / f"{name}.parquet")
+            ids: list[Any] = table["image_id"].to_pylist()
+            place |= dict.fromkeys(ids, shards)
+    missing = set(place)
     for path in files.parts(images):
         wanted = pc.is_in(files.read_table(path, ["image_id"])["image_id"], pa.array(sorted(missing), pa.string()))
         if pc.any(wanted).as_py():
             chosen: dict[str, list[Any]] = files.read_table(path).filter(wanted).to_pydict()
             for image_id, content in zip(chosen["image_id"], chosen["bytes"], strict=True):
-                shards.add(image_id, content)
+                place[image_id].add(image_id, content)
             missing.difference_update(chosen["image_id"])
-    shards.close()
+    for shards in set(place.values()):
+        shards.close()
     if missing:
         what = f"{len(missing)} labeled images are not in {images}; the first is {min(missing)}"
         raise Integrity("missing_image", what, f"rm -r {images}, then `dvc repro`")
-    stage.summary(images=len(ids))
+    stage.summary(images=len(place))

@@ -28,7 +28,7 @@ from tasks.params_data import (
     Split,
     Torchvision,
 )
-from tasks.params_trust import Calibrate
+from tasks.params_trust import Calibrate, Gate
 
 __all__ = [  # params.Image and the like, wherever a section is defined
     "Cache",
@@ -36,6 +36,7 @@ __all__ = [  # params.Image and the like, wherever a section is defined
     "Digits",
     "Duplicates",
     "Folder",
+    "Gate",
     "Image",
     "Ingest",
     "Manifest",
@@ -214,6 +215,7 @@ class Settings(Section):
     rounds: dict[Annotated[str, Field(pattern=r"^r[1-9]\d*$")], Round] = Field(
         min_length=1, description="The rounds, r1 first. One entry more is one round more."
     )
+    gate: Gate = Field(description="When a student takes its teacher's place.")
     report: Report = Field(description="The report.")
     run: Run = Field(description="How Prefect runs the stages.")
     review: Review = Field(description="How FiftyOne shows the labels.")

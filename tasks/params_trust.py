@@ -1,5 +1,7 @@
 """The settings about trust: how sure a net is, and how sure one may be of its labels."""
 
+from typing import Literal
+
 from pydantic import Field, field_validator
 
 from tasks.params_data import Section
@@ -21,3 +23,20 @@ class Calibrate(Section):
         if folds == 1:
             raise ValueError("one fold leaves no labels to learn from; set 0 (none) or 2 and more")
         return folds
+
+
+class Gate(Section):
+    """When a student takes its teacher's place: judged on the images of `split.gate`, in pairs (docs/trust.md)."""
+
+    margin: float = Field(
+        gt=0,
+        le=1,
+        description="Accuracy a student may lose: 0.005 is half a point. It is promoted when more is ruled out.",
+    )
+    recall: float = Field(
+        gt=0, le=1, description="It is held when a class's recall is shown to fall by more than this."
+    )
+    ece: float = Field(gt=0, le=1, description="It is held when its calibration error is shown to be larger by this.")
+    unsure: Literal["promote", "hold"] = Field(
+        description="What to do when these images cannot tell. Without gate images every student is promoted."
+    )

@@ -63,14 +63,14 @@ def preview(settings: Settings, round_: str, truth: bool) -> Preview:
         rounds = ", ".join(settings.rounds)
         raise UserError("unknown_round", f"params.yaml has no round {round_!r}; known: {rounds}", "choose one of them")
     entry = settings.rounds[round_]
-    for folder in (files.SPLIT, files.probs(round_), files.model(entry.teacher), files.labels(entry.teacher)):
+    for folder in (files.SPLIT, files.probs(round_), files.champion(entry.teacher), files.labels(entry.teacher)):
         if not folder.is_dir():
             raise UserError("nothing_yet", f"{folder} does not exist yet", f"dvc repro label@{round_}")
         files.verify(folder)
     classes: list[str] = files.read_json(files.SPLIT / "classes.json")
     words = Words(beliefs.human_words(entry.teacher, classes, decisions.latest(files.decisions(round_), classes)))
     stored = Beliefs(round_, len(classes), with_source=entry.curate.source_cap is not None)
-    teacher, key = files.model(entry.teacher), f"rounds.{round_}.curate"
+    teacher, key = files.champion(entry.teacher), f"rounds.{round_}.curate"
     reading = beliefs.reading(stored, teacher, entry.curate, classes, key)
     compact = beliefs.compact(stored, words, reading, entry.curate.source_cap is not None, beliefs.THREADS)
     judged = Judged.read(teacher, reading, classes)

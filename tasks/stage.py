@@ -81,13 +81,20 @@ class Stage:
         """The stage's own folder under .work: lock, checkpoints, staged outputs."""
         return files.WORK / self.name
 
-    def input(self, path: Path) -> Path:
-        """Verify an artefact (or hash a plain file) and watch it until the stage ends."""
+    def input(self, path: Path, only: Sequence[str] | None = None) -> Path:
+        """Verify an artefact (or hash a plain file) and watch it until the stage ends.
+
+        What the stage writes may depend on the files `only` of an artefact: then its record names these alone, and an
+        artefact that changes elsewhere changes nothing that follows. None named: it can stop the stage and no more.
+        """
         if path.is_dir():
             watched = [p for p in path.rglob("*") if p.is_file()]
             self._snapshots |= {p: _stat(p) for p in watched}
-            files.verify(path)
-            self._inputs[path.as_posix()] = files.manifest_hash(path)
+            entries = files.verify(path)["files"]
+            if only is None:
+                self._inputs[path.as_posix()] = files.manifest_hash(path)
+            else:
+                self._inputs |= {(path / name).as_posix(): entries[name]["sha256"] for name in only}
         elif path.is_file():
             self._snapshots[path] = _stat(path)
             self._inputs[path.as_posix()] = files.sha256_file(path)

@@ -8,7 +8,7 @@ from tasks.core.train import Examples
 from tasks.errors import UserError
 from tasks.fit import fit, labeled_examples, load
 from tasks.images.store import Images
-from tasks.models import build_from, parameters
+from tasks.models import CARD, build_from, parameters
 from tasks.stage import Stage
 
 PARAMS = ("seed", "image", "train", "calibrate", "rounds.{key}.teacher", "rounds.{key}.student")
@@ -19,12 +19,14 @@ def student(stage: Stage, round_: str) -> None:
     entry = stage.settings.rounds[round_]
     images = Images(stage.inputs(files.IMAGES), stage.settings.cache)
     stage.input(files.labels(round_))
-    teacher_card = files.read_json(stage.input(files.model(entry.teacher)) / "card.json")
+    teacher_card = files.read_json(stage.input(files.champion(entry.teacher), only=[CARD]) / CARD)
     spec = entry.student
     size = parameters(build_from(teacher_card | spec.model_dump(include={"net", "width"})))
     if size < teacher_card["parameters"]:
         what = f"rounds.{round_}.student: {spec.net} x{spec.width} has {size:,} parameters, fewer than its teacher "
-        what += f"{entry.teacher} ({teacher_card['net']} x{teacher_card['width']}, {teacher_card['parameters']:,})"
+        what += (
+            f"{teacher_card['key']} ({teacher_card['net']} x{teacher_card['width']}, {teacher_card['parameters']:,})"
+        )
         raise UserError("student_too_small", what, f"raise rounds.{round_}.student.width or choose a larger net")
     pseudo = pseudo_examples(stage, images, round_)
     fit(stage, round_, spec, labeled_examples(stage), pseudo, stage.settings.calibrate.folds)

@@ -97,21 +97,23 @@ def split(
         pool=status,
         summary={"leaks": 0},
     )
+    publish(files.GATE, classes=classes, gate=labeled(gate or {}))
     publish(files.SEALED, test=labeled(test), truth=labeled(truth or {}))
 
 
 def answers(
     key: str, classes: list[str], prob: dict[str, Sequence[float]], given: dict[str, str], fold: int = -1
 ) -> None:
-    """data/models/KEY without weights: what that net says of labeled images that it did not learn from."""
+    """data/champions/KEY without weights: what that net says of labeled images that it did not learn from."""
     ids = sorted(prob)
     prob_NC = np.array([prob[i] for i in ids], np.float32).reshape(-1, len(classes))
     rows = held.table(ids, [given[i] for i in ids], [fold] * len(ids), prob_NC)
     staged = files.WORK / "answers"
     staged.mkdir(parents=True)
     held.write(staged, rows, classes, seed=0)
+    files.write_json({"key": key, "classes": classes}, staged / "card.json")
     files.seal(staged, {"stage": "made"})
-    files.move_into_place(staged, files.model(key))
+    files.move_into_place(staged, files.champion(key))
 
 
 def label_table(round_: str, rows: dict[str, tuple[str | None, float, str]]) -> None:

@@ -63,7 +63,7 @@ def _thresholds() -> dict[str, Any]:
 def test_the_confidence_of_the_table_is_the_calibrated_one(variant: str) -> None:
     """Each is what the calibration beside the weights makes of the stored probabilities."""
     before = _curate(calibration="none")
-    found = held.calibration(files.model("r0"), variant, 3)
+    found = held.calibration(files.champion("r0"), variant, 3)
     expected = found.apply(np.stack([PROB[i].astype(np.float32) for i in POOL]))
     after = _curate(calibration=variant)
     np.testing.assert_allclose(after.loc[POOL, "confidence"], expected.max(axis=1), rtol=2e-6)

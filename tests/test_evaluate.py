@@ -31,11 +31,11 @@ class Case:
         for seed, key in enumerate(("baseline", "r0", "r1")):
             torch.manual_seed(seed)
             card = {"net": "wrn10", "width": 1, "dropout": 0.0, "stochastic_depth": 0.0, "channels": 1}
-            card |= {"classes": CLASSES, "size": 8, "steps": 10 + (key == "r0")}
+            card |= {"classes": CLASSES, "size": 8, "steps": 10 + (key == "r0"), "key": key}
             net = build_from(card).eval()
             save_model(_staged(), net, card | {"parameters": parameters(net)})
             files.seal(_staged(), {"stage": "made"})
-            files.move_into_place(_staged(), files.model(key))
+            files.move_into_place(_staged(), files.champion(key) if key == "r0" else files.model(key))
             if key == "r1":
                 self.student = net
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import bdtr, betaincinv
+from scipy.special import bdtr, betaincinv, ndtri
 
 from tasks.core.metrics import wilson
 
@@ -60,14 +60,15 @@ def mcnemar(gained: int, lost: int) -> float:
     return min(1.0, 2 * float(bdtr(min(gained, lost), gained + lost, 0.5)))
 
 
-def paired_interval(both: int, gained: int, lost: int, n: int) -> tuple[float, float]:
-    """95 % interval of the difference of two accuracies on the same n images.
+def paired_interval(both: int, gained: int, lost: int, n: int, level: float = 0.95) -> tuple[float, float]:
+    """Interval of the difference of two accuracies on the same n images; each end alone is missed by (1 - level) / 2.
 
     The hull of Newcombe's score interval (1998, method 10) and the exact interval given the number of images on which
-    the nets differ. The second leaves zero out exactly when the exact McNemar test has p < 0.05, so that interval and
-    test never contradict each other; the first does not collapse when all differences point one way.
+    the nets differ. The second leaves zero out exactly when the exact McNemar test has p < 1 - level, so that interval
+    and test never contradict each other; the first does not collapse when all differences point one way.
     """
-    score, exact = _newcombe(both, gained, lost, n), _given_differing(gained, lost, n)
+    tail = (1 - level) / 2
+    score, exact = _newcombe(both, gained, lost, n, tail), _given_differing(gained, lost, n, tail)
     return min(score[0], exact[0]), max(score[1], exact[1])
 
 
@@ -76,10 +77,10 @@ def exact_low(successes: int, n: int, level: float = 0.95) -> float:
     return float(betaincinv(successes, n - successes + 1, 1 - level)) if successes else 0.0
 
 
-def _newcombe(both: int, gained: int, lost: int, n: int) -> tuple[float, float]:
-    neither = n - both - gained - lost
+def _newcombe(both: int, gained: int, lost: int, n: int, tail: float) -> tuple[float, float]:
+    neither, z = n - both - gained - lost, -float(ndtri(tail))
     new, old = (both + gained) / n, (both + lost) / n
-    (new_low, new_high), (old_low, old_high) = wilson(both + gained, n), wilson(both + lost, n)
+    (new_low, new_high), (old_low, old_high) = wilson(both + gained, n, z), wilson(both + lost, n, z)
     cross = both * neither - gained * lost
     margins = (both + gained) * (lost + neither) * (both + lost) * (gained + neither)
     phi = (max(cross - n / 2, 0) if cross > 0 else cross) / math.sqrt(margins) if margins else 0.0
@@ -92,8 +93,8 @@ def _joint(one: float, other: float, phi: float) -> float:
     return math.sqrt(max(one**2 - 2 * phi * one * other + other**2, 0.0))
 
 
-def _given_differing(gained: int, lost: int, n: int) -> tuple[float, float]:
+def _given_differing(gained: int, lost: int, n: int, tail: float) -> tuple[float, float]:
     differing = gained + lost
-    share_low = 0.0 if gained == 0 else float(betaincinv(gained, lost + 1, 0.025))
-    share_high = 1.0 if lost == 0 else float(betaincinv(gained + 1, lost, 0.975))
+    share_low = 0.0 if gained == 0 else float(betaincinv(gained, lost + 1, tail))
+    share_high = 1.0 if lost == 0 else float(betaincinv(gained + 1, lost, 1 - tail))
     return (2 * share_low - 1) * differing / n, (2 * share_high - 1) * differing / n

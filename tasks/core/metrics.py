@@ -56,9 +56,13 @@ def reliability(prob_NC: Floats, truth_N: Ints, bins: int = 15) -> list[tuple[fl
 
 def expected_calibration_error(prob_NC: Floats, truth_N: Ints, bins: int = 15) -> float:
     """Mean over the bins of `reliability` of |mean confidence - accuracy|, weighted by size; nan without images."""
-    if not len(truth_N):
-        return math.nan
-    return sum(n * abs(confidence - hit) for confidence, hit, n in reliability(prob_NC, truth_N, bins)) / len(truth_N)
+    return calibration_error(prob_NC.max(axis=1), prob_NC.argmax(axis=1) == truth_N, bins) if len(truth_N) else math.nan
+
+
+def calibration_error(confidence_N: Floats, hit_N: NDArray[np.bool_], bins: int = 15) -> float:
+    """The same from N > 0 confidences and whether each prediction is right."""
+    gap_N = (confidence_N.astype(np.float64) - hit_N)[np.argsort(confidence_N, kind="stable")]
+    return float(sum(abs(part.sum()) for part in np.array_split(gap_N, min(bins, len(gap_N))))) / len(gap_N)
 
 
 def negative_log_likelihood(prob_NC: Floats, truth_N: Ints) -> float:

@@ -1,0 +1,213 @@
+"""Shall a student become the next teacher: promote, hold, or say that these images cannot tell. Letters: N images,
+C classes.
+
+Both nets saw the same images, so every comparison is paired, with one-sided 95 % bounds (RELIABILITY 5.5). With d the
+student's accuracy minus the champion's, and L, U its bounds:
+
+    promote       L > -margin: not worse by more than the margin, as far as can be shown
+    hold          U < 0, or a class's recall, or the calibration, is shown to be worse by more than is allowed
+    cannot_tell   neither; `unsure` decides
+"""
+
+from bisect import bisect_left
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtri
+
+from tasks.core.compare import paired_interval
+from tasks.core.metrics import Floats, Ints, calibration_error
+
+LEVEL = 0.95  # of each bound by itself
+RESAMPLES = 1000  # of the bootstrap of the calibration error
+STEPS = 40  # of a bisection
+Bools = NDArray[np.bool_]
+Verdict = Literal["promote", "hold", "cannot_tell", "not_measured"]
+Rule = Literal["not_worse", "worse", "recall", "calibration", "cannot_tell", "not_measured"]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a student may lose. Shares: 0.005 is half a point of accuracy."""
+
+    margin: float  # of accuracy
+    recall: float  # of a class's recall
+    ece: float  # of the expected calibration error
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """The student's accuracy minus the champion's on the same n images, as shares, with one-sided bounds."""
+
+    n: int
+    gained: int  # images only the student gets right
+    lost: int  # images only the champion gets right
+    difference: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """One class: how its recall changed, and how likely a fall that large is if it fell by no more than is allowed."""
+
+    label: int
+    n: int
+    gained: int
+    lost: int
+    p_value: float
+    adjusted: float  # by Holm over the classes there are images of
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Expected calibration errors, and the one-sided lower bound of how much the student's is larger."""
+
+    champion: float
+    student: float
+    low: float
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What the gate's images say, and which rules spoke: the first one decides."""
+
+    verdict: Verdict
+    rules: tuple[Rule, ...]
+    accuracy: Difference
+    resolution: float  # the smallest loss of accuracy that these images would have called worse
+    needed: int  # images on which, with as much disagreement, a loss of `margin` would be seen
+    recalls: tuple[Recall, ...]
+    calibration: Calibration
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+def judge(student_NC: Floats, champion_NC: Floats, truth_N: Ints, limits: Limits, seed: int) -> Finding:
+    """The finding on N > 0 images from both nets' (calibrated) probabilities; `seed` is the bootstrap's."""
+    new_N, old_N = student_NC.argmax(axis=1) == truth_N, champion_NC.argmax(axis=1) == truth_N
+    found = difference(new_N, old_N)
+    recalls = recall_falls(new_N, old_N, truth_N, limits.recall)
+    calibration = calibration_loss((student_NC, new_N), (champion_NC, old_N), seed)
+    rules: list[Rule] = []
+    if found.low <= -limits.margin:
+        rules += ["worse"] if found.high < 0 else []
+    if any(one.adjusted < 1 - LEVEL for one in recalls):
+        rules.append("recall")
+    if calibration.low > limits.ece:
+        rules.append("calibration")
+    verdict: Verdict = "hold"
+    if not rules:
+        verdict = "promote" if found.low > -limits.margin else "cannot_tell"
+        rules.append("not_worse" if verdict == "promote" else "cannot_tell")
+    both = int((new_N & old_N).sum())
+    return Finding(
+        verdict,
+        tuple(rules),
+        found,
+        resolution(both, found.gained + found.lost, found.n),
+        needed((found.gained + found.lost) / found.n, limits.margin),
+        recalls,
+        calibration,
+    )
+
+
+def difference(new_hit_N: Bools, old_hit_N: Bools) -> Difference:
+    """Accuracy of the new net minus that of the old one on the same N > 0 images, with one-sided bounds."""
+    n = len(new_hit_N)
+    both, gained, lost = _table(new_hit_N, old_hit_N)
+    low, high = paired_interval(both, gained, lost, n, 2 * LEVEL - 1)
+    return Difference(n, gained, lost, (gained - lost) / n, low, high)
+
+
+def resolution(both: int, differing: int, n: int) -> float:
+    """The smallest loss (share) with U < 0, were `differing` images judged differently; more, where those do not do.
+
+    Close to 1.645 sqrt(differing) / n (RELIABILITY 5.5) where they are many.
+    """
+
+    def is_shown(loss: int, differing: int) -> bool:
+        gained = (differing - loss) // 2
+        return paired_interval(min(both, n - differing), gained, differing - gained, n, 2 * LEVEL - 1)[1] < 0
+
+    for enough in range(differing, n + 1):
+        losses = range(2 - enough % 2, enough + 1, 2)  # gained + lost is `enough`
+        first = bisect_left(losses, True, key=partial(is_shown, differing=enough))
+        if first < len(losses):
+            return losses[first] / n
+    return 1.0
+
+
+def needed(differing: float, margin: float) -> int:
+    """How many images it takes to see a loss of `margin` when the nets differ on the share `differing` of them.
+
+    differing (z / margin)^2, from the normal approximation of the bound; 0 when that cannot be said.
+    """
+    return int(np.ceil(differing * (float(ndtri(LEVEL)) / margin) ** 2)) if margin > 0 else 0
+
+
+def recall_falls(new_hit_N: Bools, old_hit_N: Bools, truth_N: Ints, allowed: float) -> tuple[Recall, ...]:
+    """Each class that has images, in order: is it shown that its recall fell by more than `allowed`?
+
+    p-values by inversion of the bounds of `paired_interval`, adjusted over the classes (Holm 1979).
+    """
+    labels = np.unique(truth_N)
+    tables = [_table(new_hit_N[truth_N == c], old_hit_N[truth_N == c]) for c in labels]
+    sizes = [int((truth_N == c).sum()) for c in labels]
+    p_values = [p_fallen(*table, n, allowed) for table, n in zip(tables, sizes, strict=True)]
+    return tuple(
+        Recall(int(c), n, gained, lost, p, adjusted)
+        for c, n, (_, gained, lost), p, adjusted in zip(labels, sizes, tables, p_values, holm(p_values), strict=True)
+    )
+
+
+def p_fallen(both: int, gained: int, lost: int, n: int, allowed: float) -> float:
+    """The smallest risk at which the upper bound of the difference lies below -allowed; 1 where it never does."""
+
+    def shown(risk: float) -> bool:
+        return paired_interval(both, gained, lost, n, 1 - 2 * risk)[1] < -allowed
+
+    low, high = -30.0, float(np.log(0.5))  # of the risk's logarithm
+    if (gained - lost) / n >= -allowed or not shown(0.4999):
+        return 1.0
+    for _ in range(STEPS):
+        middle = (low + high) / 2
+        low, high = (low, middle) if shown(float(np.exp(middle))) else (middle, high)
+    return float(np.exp(high))
+
+
+def holm(p_values: list[float]) -> list[float]:
+    """Adjusted p-values, in the order given: all below a risk may be rejected at it together (Holm 1979)."""
+    order = np.argsort(p_values, kind="stable")
+    stepped = np.array(p_values, dtype=np.float64)[order] * np.arange(len(order), 0, -1)
+    adjusted = np.empty(len(order))
+    adjusted[order] = np.minimum(np.maximum.accumulate(stepped), 1.0)
+    return [float(p) for p in adjusted]
+
+
+def calibration_loss(student: tuple[Floats, Bools], champion: tuple[Floats, Bools], seed: int) -> Calibration:
+    """Each is probabilities (N, C) and hits (N,). The bound is the paired bootstrap's 5 % percentile, images drawn
+    together for both nets (Efron and Tibshirani 1993, chapter 13)."""
+    confident = [(prob_NC.max(axis=1), hit_N) for prob_NC, hit_N in (student, champion)]
+    new, old = (calibration_error(*one) for one in confident)
+    random, n = np.random.default_rng(seed), len(student[1])
+    drawn = np.empty(RESAMPLES)
+    for i in range(RESAMPLES):
+        rows = random.integers(0, n, n)
+        one, other = (calibration_error(confidence_N[rows], hit_N[rows]) for confidence_N, hit_N in confident)
+        drawn[i] = one - other
+    return Calibration(old, new, float(np.quantile(drawn, 1 - LEVEL)))
+
+
+def _table(new_hit_N: Bools, old_hit_N: Bools) -> tuple[int, int, int]:
+    """How many images both nets get right, only the new one, only the old one."""
+    return (
+        int((new_hit_N & old_hit_N).sum()),
+        int((new_hit_N & ~old_hit_N).sum()),
+        int((~new_hit_N & old_hit_N).sum()),
+    )
