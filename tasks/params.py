@@ -212,10 +212,10 @@ class Settings(Section):
     )
     calibrate: Calibrate = Field(description="Out-of-sample predictions of labeled images.")
     label: Label = Field(description="Reading the teacher's mind about the pool.")
+    gate: Gate = Field(description="When a student takes its teacher's place.")
     rounds: dict[Annotated[str, Field(pattern=r"^r[1-9]\d*$")], Round] = Field(
         min_length=1, description="The rounds, r1 first. One entry more is one round more."
     )
-    gate: Gate = Field(description="When a student takes its teacher's place.")
     report: Report = Field(description="The report.")
     run: Run = Field(description="How Prefect runs the stages.")
     review: Review = Field(description="How FiftyOne shows the labels.")
