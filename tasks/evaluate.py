@@ -31,7 +31,7 @@ from tasks.core.metrics import (
 from tasks.core.predict import predict
 from tasks.errors import Integrity
 from tasks.images.store import Images
-from tasks.models import FILES, identity, load_model
+from tasks.models import load_model
 from tasks.progress import Progress
 from tasks.stage import Stage
 
@@ -49,7 +49,7 @@ def evaluate(stage: Stage, round_: str) -> None:
     table = files.read_table(stage.input(files.labels(round_)) / "labels.parquet").to_pandas()
     teacher = files.champion(stage.settings.rounds[round_].teacher)
     folders = dict(zip(NETS, (files.model("baseline"), teacher, files.model(round_)), strict=True))
-    nets = {role: load_model(stage.input(folder, only=FILES)) for role, folder in folders.items()}
+    nets = {role: load_model(stage.input(folder, only=files.NET)) for role, folder in folders.items()}
     classes: list[str] = files.read_json(files.SPLIT / "classes.json")
     _refuse_other_classes(folders, nets, classes)
     test, gate = _labeled(files.SEALED / "test.parquet"), _labeled(files.SPLIT / "gate.parquet")
@@ -121,7 +121,7 @@ def _beliefs(stage: Stage, images: Images, nets: dict[str, nn.Module], ids: list
 def _card(folder: Path, card: dict[str, Any]) -> dict[str, Any]:
     """What the report says about a net; `artefact` is its hash, the same in data/models and data/champions."""
     return {name: card[name] for name in ("key", "net", "width", "parameters", "steps")} | {
-        "artefact": identity(folder)
+        "artefact": files.net_hash(folder)
     }
 
 

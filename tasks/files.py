@@ -22,6 +22,7 @@ SCHEMA_VERSION = 1
 MANIFEST = "MANIFEST.json"
 SUMMARY = "summary.json"
 WORK = Path(".work")
+NET = ("weights.safetensors", "card.json")  # the files that make a net what it is
 Entries = dict[str, dict[str, Any]]  # size and sha256 of each file, by its name in the artefact
 
 IMAGES = Path("data/images")  # <source>/part-NNNNN.parquet: image_id, bytes (encoded as they came)
@@ -186,6 +187,11 @@ def manifest_hash(directory: Path) -> str:
     if not path.is_file():
         raise _uncommitted(directory)
     return sha256_file(path)
+
+
+def net_hash(directory: Path) -> str:
+    """Which net it is, whatever else lies beside its files: a hash of weights and card."""
+    return digest([sha256_file(directory / name) for name in NET])
 
 
 def seal(staged: Path, record: dict[str, Any], kept: Entries | None = None) -> None:

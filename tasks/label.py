@@ -21,7 +21,7 @@ from tasks.core.predict import predict
 from tasks.errors import Integrity, UserError
 from tasks.images.store import Images
 from tasks.images.wanted import DIGEST, digests, names
-from tasks.models import FILES, identity, load_model
+from tasks.models import load_model
 from tasks.progress import Progress
 from tasks.stage import Stage, code_in_use
 
@@ -35,7 +35,7 @@ def label(stage: Stage, round_: str) -> None:
     """Pool images and a teacher in, data/probs/rK out."""
     images = Images(stage.inputs(files.IMAGES), stage.settings.cache)
     stage.input(files.SPLIT)
-    teacher = stage.input(files.champion(stage.settings.rounds[round_].teacher), only=FILES)
+    teacher = stage.input(files.champion(stage.settings.rounds[round_].teacher), only=files.NET)
     net, card = load_model(teacher)
     _refuse_other_form(stage, round_, card)
     digest_N = _pool()
@@ -66,7 +66,7 @@ def _store(stage: Stage, teacher: Path) -> Path:
     settings = stage.settings
     # Other companions in a batch may change the last bits of a prediction, so the batch counts too; chunks do not.
     form = [settings.image.model_dump(), settings.label.batch, code_in_use(*CODE)]
-    store = stage.home / "predictions" / files.digest([identity(teacher), form])[:16]
+    store = stage.home / "predictions" / files.digest([files.net_hash(teacher), form])[:16]
     store.mkdir(parents=True, exist_ok=True)
     os.utime(store)
     left = STORE_BYTES

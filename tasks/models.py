@@ -11,7 +11,7 @@ from tasks import files
 from tasks.errors import Integrity
 from tasks.nets.catalog import build
 
-FILES = WEIGHTS, CARD = "weights.safetensors", "card.json"
+WEIGHTS, CARD = files.NET
 
 
 def save_model(folder: Path, net: nn.Module, card: dict[str, Any]) -> None:
@@ -31,11 +31,6 @@ def load_model(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
     net = build_from(card)
     net.load_state_dict(weights)
     return net.eval(), card
-
-
-def identity(folder: Path) -> str:
-    """Which net it is, wherever its files lie: a hash of its weights and card."""
-    return files.digest([files.sha256_file(folder / name) for name in FILES])
 
 
 def build_from(card: dict[str, Any]) -> nn.Module:

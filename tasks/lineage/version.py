@@ -78,6 +78,18 @@ def rounds(version: Version) -> list[str]:
 
 
 def teacher(version: Version, round_: str) -> tuple[Path, str] | None:
-    """The net that labeled a round: its artefact and its hash, as the probabilities' commit record names them."""
+    """The net that labeled a round: its artefact and its hash (files.net_hash), by the probabilities' commit record.
+
+    The record names the files that a prediction depends on, not the decision and the calibration beside them.
+    """
     inputs: dict[str, str] = record(version, files.probs(round_)).get("inputs", {})
-    return next(((Path(path), value) for path, value in inputs.items() if Path(path).parent in NETS), None)
+    folders = (folder for path in inputs if (folder := Path(path).parent).parent in NETS)
+    if (artefact := next(folders, None)) is None:
+        return None
+    return artefact, files.digest([inputs.get((artefact / name).as_posix()) for name in files.NET])
+
+
+def net_hash(version: Version, artefact: Path) -> str | None:
+    """files.net_hash of a net; None where it is not there."""
+    paths = [version.file(artefact, name) for name in files.NET]
+    return files.digest([files.sha256_file(path) for path in paths if path]) if all(paths) else None
