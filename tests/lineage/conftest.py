@@ -12,7 +12,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from tasks import decisions, files
+from tasks import decisions, files, held
 from tasks.decisions import Decision
 from tasks.params import load
 from tests import fabricated
@@ -147,6 +147,7 @@ def _net() -> None:
     staged = files.WORK / "net"
     staged.mkdir(parents=True)
     save_model(staged, net, card)
+    held.write(staged, held.table([], [], [], np.empty((0, 2), np.float32)), ["a", "b"], seed=0)
     files.seal(staged, {"stage": "teacher", "version": "0.0.1", "inputs": {}, "params": {}})
     for target in map(Path, NETS):
         target.parent.mkdir(parents=True, exist_ok=True)
