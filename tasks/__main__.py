@@ -14,6 +14,7 @@ STAGES = (
     "baseline",
     "label",
     "curate",
+    "drift",
     "student",
     "gate",
     "evaluate",

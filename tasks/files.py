@@ -94,6 +94,11 @@ def labels(round_: str) -> Path:
     return Path("data/labels") / round_
 
 
+def drift(round_: str) -> Path:
+    """drift.json, history.json, pool.parquet, sample.parquet, cleared.json: a round's labels beside earlier runs."""
+    return Path("data/drift") / round_
+
+
 def scores(round_: str) -> Path:
     """scores.json, confusion.csv, reliability.csv: what `evaluate` measured in a round."""
     return Path("data/scores") / round_

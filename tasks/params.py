@@ -28,12 +28,13 @@ from tasks.params_data import (
     Split,
     Torchvision,
 )
-from tasks.params_trust import Calibrate, Gate
+from tasks.params_trust import Calibrate, Drift, Gate
 
 __all__ = [  # params.Image and the like, wherever a section is defined
     "Cache",
     "Calibrate",
     "Digits",
+    "Drift",
     "Duplicates",
     "Folder",
     "Gate",
@@ -216,6 +217,7 @@ class Settings(Section):
     rounds: dict[Annotated[str, Field(pattern=r"^r[1-9]\d*$")], Round] = Field(
         min_length=1, description="The rounds, r1 first. One entry more is one round more."
     )
+    drift: Drift = Field(description="When a run is held because the pool or its labels moved.")
     report: Report = Field(description="The report.")
     run: Run = Field(description="How Prefect runs the stages.")
     review: Review = Field(description="How FiftyOne shows the labels.")

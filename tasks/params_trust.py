@@ -40,3 +40,30 @@ class Gate(Section):
     unsure: Literal["promote", "hold"] = Field(
         description="What to do when these images cannot tell. Without gate images every student is promoted."
     )
+
+
+class Drift(Section):
+    """Drift between runs, and pools that are not what the labels are of. A change here never retrains a net."""
+
+    action: Literal["hold", "report"] = Field(
+        description="On an alarm: `hold` ends the run with exit 4 before a student learns from the labels, `report` "
+        "goes on and says so in the report."
+    )
+    max_shift: float = Field(
+        ge=0,
+        le=1,
+        description="Share of the pool, of a source, or of its new images that may look foreign to the teacher. Only "
+        "what is beyond chance counts.",
+    )
+    false_alarm: float = Field(
+        gt=0, le=0.5, description="Chance that a run with nothing foreign in it raises an alarm about `max_shift`."
+    )
+    confident: float = Field(ge=0, le=1, description="Confidence above which a label counts as one the run is sure of.")
+    max_confident_flips: float = Field(
+        ge=0,
+        le=1,
+        description="Share of the labels that the run before was sure of that may now be others. From `runs` runs on, "
+        "what was usual (3 standard deviations) takes its place.",
+    )
+    runs: int = Field(ge=2, le=1000, description="Earlier runs without an alarm that it takes to know what is usual.")
+    history: int = Field(ge=1, le=100_000, description="Runs that are remembered.")

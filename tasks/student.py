@@ -19,6 +19,10 @@ def student(stage: Stage, round_: str) -> None:
     entry = stage.settings.rounds[round_]
     images = Images(stage.inputs(files.IMAGES), stage.settings.cache)
     stage.input(files.labels(round_))
+    cleared = files.read_json(stage.input(files.drift(round_) / "cleared.json"))
+    if cleared["labels"] != files.manifest_hash(files.labels(round_)):
+        what = f"drift@{round_} has not looked at the labels in {files.labels(round_)}, or held them"
+        raise UserError("not_cleared", what, f"run `dvc repro student@{round_}`, which runs drift@{round_} first")
     teacher_card = files.read_json(stage.input(files.champion(entry.teacher), only=[CARD]) / CARD)
     spec = entry.student
     size = parameters(build_from(teacher_card | spec.model_dump(include={"net", "width"})))

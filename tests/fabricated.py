@@ -84,10 +84,14 @@ def split(
     calib: dict[str, str] | None = None,
     gate: dict[str, str] | None = None,
     truth: dict[str, str] | None = None,
+    source_of: dict[str, str] | None = None,
 ) -> None:
-    """data/split and data/sealed; `pool` is image_id to status."""
+    """data/split and data/sealed; `pool` is image_id to status, `source_of` to source, `digits` where none is given."""
     ids = sorted(pool)
-    status = pa.table({"image_id": pa.array(ids, pa.string()), "status": pa.array([pool[i] for i in ids], pa.string())})
+    columns = {"status": [pool[i] for i in ids], "source": [(source_of or {}).get(i, "digits") for i in ids]}
+    status = pa.table(
+        {"image_id": pa.array(ids, pa.string())} | {n: pa.array(v, pa.string()) for n, v in columns.items()}
+    )
     publish(
         files.SPLIT,
         classes=classes,

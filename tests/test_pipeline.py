@@ -10,7 +10,7 @@ import yaml
 from tasks import files
 from tests.conftest import ROOT, Project
 
-ROUND_STAGES = ("label", "curate", "student", "gate", "evaluate")
+ROUND_STAGES = ("label", "curate", "drift", "student", "gate", "evaluate")
 
 
 def test_first_run_executes_every_stage_once_and_a_second_none(project: Project) -> None:
@@ -36,8 +36,8 @@ def test_a_threshold_reruns_its_curate_and_what_follows(project: Project) -> Non
     """Changing r2's threshold leaves r1 and label@r2 alone."""
     project.edit(lambda settings: settings["rounds"]["r2"]["curate"].update(threshold=0.05))
     ran = project.repro()
-    assert (ran[:2], ran[-1]) == (["curate@r2", "student@r2"], "report")
-    assert set(ran[2:-1]) == {"evaluate@r2", "gate@r2"}
+    assert (ran[:3], ran[-1]) == (["curate@r2", "drift@r2", "student@r2"], "report")
+    assert set(ran[3:-1]) == {"evaluate@r2", "gate@r2"}
 
 
 def test_an_unrelated_key_reruns_nothing(project: Project) -> None:
