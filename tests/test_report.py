@@ -87,7 +87,7 @@ def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-class _Page(HTMLParser):
+class Page(HTMLParser):
     """The elements and the text a browser would see."""
 
     def __init__(self, html: str) -> None:
@@ -110,7 +110,7 @@ class _Page(HTMLParser):
 def test_nothing_is_loaded_from_elsewhere() -> None:
     """No address of another host, no script, and every link or image lies in the page itself."""
     html = make(["ant", "bee", "cow"])
-    page = _Page(html)
+    page = Page(html)
     assert not re.search(r"(?:https?:)?//[\w.]", re.sub(r"base64,[\w+/=]+", "", html))
     assert not {"script", "link", "iframe", "object"} & set(page.tags)
     assert "@import" not in html
@@ -120,12 +120,12 @@ def test_nothing_is_loaded_from_elsewhere() -> None:
 
 def test_names_of_users_are_text() -> None:
     """Class names, reasons and titles with markup are shown as they are and never become elements or attributes."""
-    page = _Page(make(HOSTILE))
+    page = Page(make(HOSTILE))
     for name in (*HOSTILE, TITLE, "<i>odd"):
         assert name in page.text
     assert page.tags.count("script") == 0
     assert "onload" not in page.names
-    assert "49" not in page.text.split("Where the final student errs")[1].split("By class")[0]
+    assert "49" not in page.text.split("Where the final student errs")[1].split("Images")[0]
 
 
 def test_counts_of_every_round_add_up_to_the_pool() -> None:
@@ -168,7 +168,7 @@ def test_an_unequal_budget_is_said_first() -> None:
 def test_without_test_and_truth_it_says_not_measured() -> None:
     """No number is made up: neither an accuracy nor a share of right labels appears, zero included."""
     html = make(["ant", "bee"], measured=False)
-    text = _Page(html).text
+    text = Page(html).text
     assert "Not measured: there are no test images" in text
     assert "How many of these labels are right was not measured" in text
     assert text.count(wording.NOT_MEASURED) >= 4 + 2 + 1  # nets, rounds, sentence
@@ -178,7 +178,7 @@ def test_without_test_and_truth_it_says_not_measured() -> None:
 
 def test_it_says_how_copies_were_looked_for() -> None:
     """By their look too, at the distance of the settings; it no longer says that only bytes are compared."""
-    text = _Page(make(["ant", "bee"])).text
+    text = Page(make(["ant", "bee"])).text
     distance = fabricated.settings().split.duplicates.distance
     assert f"images that look alike (split.duplicates.distance: {distance})" in text
     assert "compared by the sha256" not in text
@@ -194,7 +194,7 @@ def test_shares_are_never_rounded_up_to_everything() -> None:
 
 def test_many_classes_list_mistakes_instead_of_a_matrix() -> None:
     """A hundred classes make no unreadable table of ten thousand cells."""
-    page = _Page(make([f"class {i:03d}" for i in range(100)]))
+    page = Page(make([f"class {i:03d}" for i in range(100)]))
     assert Counter(page.tags)["td"] < 1000
     assert re.search(r"student says\s*images\s*class 000\s*class 001\s*1\s", page.text)
 

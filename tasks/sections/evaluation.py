@@ -7,6 +7,7 @@ from tasks import files
 from tasks.sections.material import Material, csv_rows
 
 SHOWN_MISTAKES = 16
+MOST_CLASSES, SHOWN_CLASSES = 40, 10  # rows of the class table; above it so many of either end
 LARGEST_MATRIX = 20  # classes; above it the most frequent mistakes are listed instead
 
 
@@ -16,8 +17,16 @@ def section(run: Material) -> dict[str, Any]:
     return {
         "round": run.final,
         "confusion": _confusion(csv_rows(folder / "confusion.csv"), run.classes),
-        "classes": csv_rows(folder / "per_class.csv"),
+        **_classes(csv_rows(folder / "per_class.csv")),
     }
+
+
+def _classes(rows: list[dict[str, str]]) -> dict[str, Any]:
+    """The class table; of many classes the two ends: by recall, without test images by labels learnt."""
+    if len(rows) <= MOST_CLASSES:
+        return {"classes": rows, "of": len(rows)}
+    ranked = sorted(rows, key=lambda row: (float(row["recall"] or 2), int(row["kept"])))
+    return {"classes": [*ranked[:SHOWN_CLASSES], *ranked[-SHOWN_CLASSES:]], "of": len(rows)}
 
 
 def _confusion(rows: list[dict[str, str]], classes: list[str]) -> dict[str, Any] | None:
