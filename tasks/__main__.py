@@ -18,6 +18,7 @@ STAGES = (
     "student",
     "gate",
     "evaluate",
+    "robustness",
     "report",
 )
 

@@ -3,7 +3,7 @@
 import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, get_args
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
 
@@ -104,6 +104,7 @@ def _known_keys(loc: list[str], raw: Any, settings: Model) -> list[str]:
 
 def _allowed(loc: list[str], raw: Any, settings: Model) -> str:
     """What may stand under a key: its limits and its description."""
+    loc = loc[:-1] if loc[-1].isdigit() else loc  # an entry of a list has no key of its own
     section = _section_at(loc[:-1], raw, settings)
     field = section.model_fields.get(loc[-1]) if section else None
     if field is None:
@@ -122,8 +123,14 @@ def limits(field: Any) -> str:
     bounds = {name: getattr(m, name) for m in _metadata(field) for name in ("ge", "gt", "le", "lt") if hasattr(m, name)}
     text = {"ge": "from {}", "gt": "above {}", "le": "to {}", "lt": "below {}"}
     ranged = " ".join([words, *(text[n].format(v) for n, v in bounds.items() if v is not None)]).strip()
+    ranged = f"list of {ranged}" if _is_list(kind) else ranged
+    lists = [f"list of {', '.join(map(repr, _literals(get_args(a)[0])))}" for a in get_args(kind) if _is_list(a)]
     null = ["null"] if type(None) in get_args(kind) else []
-    return " or ".join([*([ranged] if ranged else []), *options, *null])
+    return " or ".join([*([ranged] if ranged else []), *options, *lists, *null])
+
+
+def _is_list(kind: Any) -> bool:
+    return get_origin(kind) is list
 
 
 def _is_section(kind: Any) -> bool:

@@ -95,6 +95,24 @@ def training(curves: dict[str, list[tuple[float, float]]]) -> str:
         return _svg(figure, "training")
 
 
+def lines(name: str, series: Sequence[tuple[str, int, Sequence[tuple[float, float]]]], x: str, y: str) -> str:
+    """Shares in per cent over x, a line with dots for each (name, colour, points)."""
+    with rc_context(STYLE):
+        figure, axes = _axes(name)
+        for label, colour, points in series:
+            if points:
+                across, up = zip(*points, strict=True)
+                shown = [100 * share for share in up]
+                axes.plot(
+                    across, shown, "o-", color=SERIES[colour % len(SERIES)], linewidth=1.6, markersize=4, label=label
+                )
+        axes.grid(axis="y")
+        axes.set_xlabel(x)
+        axes.set_ylabel(y)
+        axes.legend(fontsize=8, handlelength=1.2)
+        return _svg(figure, name)
+
+
 def reliability(bins: Sequence[tuple[float, float, int]], colour: int) -> str:
     """Share right over mean confidence of equally large bins; on the diagonal a net is as sure as it is right."""
     with rc_context(STYLE):

@@ -29,7 +29,7 @@ IMAGES = Path("data/images")  # <source>/part-NNNNN.parquet: image_id, bytes (en
 SPLIT = Path("data/split")  # classes.json, and tables: labeled, calib, gate, pool, duplicates, conflicts
 LABELED = Path("data/labeled")  # classes.json, labeled.parquet, calib.parquet, and part-NNNNN.parquet of these images
 GATE = Path("data/gate")  # classes.json, gate.parquet and part-NNNNN.parquet with just these images
-SEALED = Path("data/sealed")  # test.parquet, truth.parquet: read by evaluate alone
+SEALED = Path("data/sealed")  # test.parquet, truth.parquet: read by evaluate and robustness alone
 RELEASES = Path("data/decisions/release.csv")  # refused files that people take in (tasks/images/release.py)
 CONFLICTS = Path("data/decisions/conflicts.csv")  # classes of images that carry two (tasks/resolutions.py)
 SEEDS = Path("data/decisions/seeds.csv")  # what `understudy seeds` measured (tasks/studies.py)
@@ -102,6 +102,11 @@ def drift(round_: str) -> Path:
 def scores(round_: str) -> Path:
     """scores.json, confusion.csv, reliability.csv: what `evaluate` measured in a round."""
     return Path("data/scores") / round_
+
+
+def robustness(round_: str) -> Path:
+    """robustness.json (null = not measured), results.parquet, severity.csv, attacks.csv: nets on worse images."""
+    return Path("data/robustness") / round_
 
 
 def decisions(round_: str) -> Path:

@@ -28,7 +28,7 @@ from tasks.params_data import (
     Split,
     Torchvision,
 )
-from tasks.params_trust import Calibrate, Drift, Gate
+from tasks.params_trust import Calibrate, Drift, Gate, Robustness
 
 __all__ = [  # params.Image and the like, wherever a section is defined
     "Cache",
@@ -41,6 +41,7 @@ __all__ = [  # params.Image and the like, wherever a section is defined
     "Image",
     "Ingest",
     "Manifest",
+    "Robustness",
     "Scan",
     "Section",
     "Source",
@@ -218,6 +219,7 @@ class Settings(Section):
         min_length=1, description="The rounds, r1 first. One entry more is one round more."
     )
     drift: Drift = Field(description="When a run is held because the pool or its labels moved.")
+    robustness: Robustness = Field(description="How well the nets stand worse images.")
     report: Report = Field(description="The report.")
     run: Run = Field(description="How Prefect runs the stages.")
     review: Review = Field(description="How FiftyOne shows the labels.")

@@ -1,10 +1,28 @@
 """The settings about trust: how sure a net is, and how sure one may be of its labels."""
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from tasks.params_data import Section
+
+Corruption = Literal[
+    "gaussian_noise",
+    "shot_noise",
+    "impulse_noise",
+    "defocus_blur",
+    "glass_blur",
+    "motion_blur",
+    "zoom_blur",
+    "snow",
+    "frost",
+    "fog",
+    "brightness",
+    "contrast",
+    "elastic_transform",
+    "pixelate",
+    "jpeg_compression",
+]
 
 
 class Calibrate(Section):
@@ -67,3 +85,35 @@ class Drift(Section):
     )
     runs: int = Field(ge=2, le=1000, description="Earlier runs without an alarm that it takes to know what is usual.")
     history: int = Field(ge=1, le=100_000, description="Runs that are remembered.")
+
+
+class Robustness(Section):
+    """Teacher and student on test images made worse: for the report alone, no decision rests on it (docs/trust.md)."""
+
+    images: int = Field(
+        ge=0,
+        description="Test images to use, drawn by `seed`, the same in every round. 0 = off: not measured. Each goes "
+        "through both nets 5 times a corruption, 6 times `frames` and 2 + `pgd_steps` times an `eps`.",
+    )
+    corruptions: Literal["all"] | list[Corruption] = Field(
+        description="`all` 15 of Hendrycks & Dietterich in 5 severities, or some by name; `[]` = none."
+    )
+    frames: int = Field(ge=0, le=31, description="Frames of each sequence of small shifts; 31 as published. 0 = off.")
+    eps: list[Annotated[float, Field(gt=0, le=255)]] = Field(
+        description="Strengths of the attacks FGSM and PGD: how far a pixel value of 0 to 255 may move. `[]` = none."
+    )
+    pgd_steps: int = Field(ge=0, le=1000, description="Steps of PGD. 0 = FGSM alone.")
+
+    @field_validator("frames")
+    @classmethod
+    def _two_frames_make_a_sequence(cls, frames: int) -> int:
+        if frames == 1:
+            raise ValueError("robustness.frames: one frame is no sequence; allowed: 0 (off) or 2 to 31")
+        return frames
+
+    @field_validator("corruptions", "eps")
+    @classmethod
+    def _none_twice(cls, value: Any, info: ValidationInfo) -> Any:
+        if isinstance(value, list) and len(set(value)) < len(value):
+            raise ValueError(f"robustness.{info.field_name}: {value} names one of them twice")
+        return value

@@ -23,7 +23,17 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from tasks import files, wording
-from tasks.sections import calibration, evaluation, images, intake, labels, provenance, scoreboard, verdict
+from tasks.sections import (
+    calibration,
+    evaluation,
+    images,
+    intake,
+    labels,
+    provenance,
+    robustness,
+    scoreboard,
+    verdict,
+)
 from tasks.sections.material import Material, gather
 from tasks.stage import Stage
 
@@ -36,7 +46,7 @@ SECTIONS: tuple[ModuleType, ...] = (
     calibration,
     # drift
     evaluation,
-    # robustness
+    robustness,
     images,
     intake,
     provenance,
@@ -79,6 +89,7 @@ def _write_plots(folder: Path, run: Material) -> None:
     """One CSV a plot: `dvc plots` reads whole folders, in which nothing else may lie."""
     plots = {("training", key): path for key, path in run.curves.items()}
     plots |= {(kind, round_): files.scores(round_) / name for kind, name in PLOTS.items() for round_ in run.rounds}
+    plots |= {(kind, round_): path for kind, round_, path in robustness.plots(run)}
     for (kind, key), path in plots.items():
         target = folder / kind / f"{key}.csv"
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -193,7 +193,8 @@ def test_a_file_without_settings_is_the_users_mistake(content: bytes, said: str,
 def test_a_copied_round_that_was_not_renamed_is_refused(tmp_path: Path) -> None:
     """Adding a round by copying a block: a second r2 would silently take the place of the first, and DVC refuses it."""
     text = (ROOT / "params.yaml").read_text()
-    start, end = text.index("  r2:"), text.index("report:")
+    start = text.index("  r2:")
+    end = text.index("\n\n", start) + 2
     path = tmp_path / "params.yaml"
     path.write_text(text[:end] + text[start:end] + text[end:])
     with pytest.raises(UserError, match="'r2' stands here a second time"):

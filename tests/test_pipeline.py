@@ -10,7 +10,7 @@ import yaml
 from tasks import files
 from tests.conftest import ROOT, Project
 
-ROUND_STAGES = ("label", "curate", "drift", "student", "gate", "evaluate")
+ROUND_STAGES = ("label", "curate", "drift", "student", "gate", "evaluate", "robustness")
 
 
 def test_first_run_executes_every_stage_once_and_a_second_none(project: Project) -> None:
@@ -37,7 +37,7 @@ def test_a_threshold_reruns_its_curate_and_what_follows(project: Project) -> Non
     project.edit(lambda settings: settings["rounds"]["r2"]["curate"].update(threshold=0.05))
     ran = project.repro()
     assert (ran[:3], ran[-1]) == (["curate@r2", "drift@r2", "student@r2"], "report")
-    assert set(ran[3:-1]) == {"evaluate@r2", "gate@r2"}
+    assert set(ran[3:-1]) == {"evaluate@r2", "gate@r2", "robustness@r2"}
 
 
 def test_an_unrelated_key_reruns_nothing(project: Project) -> None:
@@ -56,13 +56,14 @@ def test_going_back_restores_instead_of_computing(project: Project) -> None:
     assert project.repro() == []
 
 
-def test_only_evaluate_reads_what_is_sealed() -> None:
-    """Test labels and hidden truth are an input of `evaluate` and of nothing else."""
+def test_only_evaluate_and_robustness_read_what_is_sealed() -> None:
+    """Test labels and hidden truth are an input of these two, and what they write is one of the report alone."""
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
     for name, stage in stages.items():
         body = stage.get("do", stage)
         reads_sealed = any(dep in ("data", "data/sealed") for dep in body["deps"])
-        assert reads_sealed == (name == "evaluate"), name
+        assert reads_sealed == (name in {"evaluate", "robustness"}), name
+        assert name == "report" or not any(dep.startswith(("data/scores", "data/robustness")) for dep in body["deps"])
 
 
 def test_reasons_add_up_to_the_pool(finished_project: Project) -> None:
