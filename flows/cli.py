@@ -231,6 +231,7 @@ def table() -> None:
 
 
 app.command()(cli_lineage.why)
+app.command()(cli_lineage.diff)
 
 
 def main() -> None:

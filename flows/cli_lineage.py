@@ -30,10 +30,11 @@ def why(
         import json
 
         from flows import why as reasons
-        from flows.why_check import check_image, check_random
         from flows.why_text import show
         from tasks.errors import UserError
 
+        if check:
+            from flows.why_check import check_image, check_random
         if check and random_:
             return check_random(Path.cwd(), random_, seed, revision, round_)
         if image is None or random_:
@@ -48,5 +49,35 @@ def why(
         else:
             show(found)
         return code
+
+    leave(action)
+
+
+def diff(
+    first: Annotated[str, typer.Argument(help="A git revision whose run was committed, or `workspace`.")] = "HEAD",
+    second: Annotated[str, typer.Argument(help="The other one.")] = "workspace",
+    round_: Annotated[str | None, typer.Option("--round", help="Whose labels; else the last round of both.")] = None,
+    top: Annotated[int, typer.Option(min=0, help="Rows to print.")] = 20,
+    csv: Annotated[Path | None, typer.Option("--csv", help="Write every changed row there.")] = None,
+    html: Annotated[Path | None, typer.Option("--html", help="Where the page goes; else .work/diff.")] = None,
+    json_: Annotated[bool, typer.Option("--json", help="For machines; no page is written unless --html asks.")] = False,
+) -> None:
+    """Show which labels changed between two versions and why; with pictures, as one HTML file."""
+
+    def action() -> None:
+        import json
+
+        from flows import diff_text
+        from flows.diff import between
+
+        found = between(Path.cwd(), first, second, round_)
+        if csv is not None:
+            diff_text.write_csv(found, csv)
+        page = diff_text.write_page(found, html) if html is not None or not json_ else None
+        if json_:
+            print(json.dumps(found.as_dict(top), indent=2))
+            return
+        diff_text.show(found, top)
+        print(f"pictures: {page}" + (f"\nall rows: {csv}" if csv else ""))
 
     leave(action)

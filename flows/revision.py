@@ -65,9 +65,9 @@ class Revision:
         path = self.cache / md5[:2] / md5[2:]
         if not path.is_file():
             what = f"{artefact} of {self.name} is not in DVC's cache ({md5})"
-            stage = self.lock.made.get(artefact.as_posix(), "")
-            fix = f"`dvc fetch --all-commits {stage}`" if stage else "`dvc fetch --all-commits`"
-            raise UserError("not_in_cache", what, f"{fix} brings it from a remote, if it was pushed")
+            # With a target, `dvc fetch --all-commits` brings that of the workspace alone (DVC 3.67).
+            fix = "`dvc fetch --all-commits` brings it from a remote, if it was pushed"
+            raise UserError("not_in_cache", what, fix)
         if md5 not in self._sound:
             if hashing.hash_file(path).md5 != md5.removesuffix(".dir"):
                 raise self._damaged(md5, artefact)

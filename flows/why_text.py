@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from typing import Any
 
-from flows.quarantine import HOW, MEND
 from tasks.wording import REASONS
 
 Facts = dict[str, Any]
@@ -102,6 +101,8 @@ def _origin(facts: Facts) -> Iterator[Line]:
         state = "refused" if row["now"] else "once refused"
         yield state, f"{row['source']}: {row['path']}: {row['reason']}, {row['detail']} ({since})"
         if row["now"]:
+            from flows.quarantine import HOW, MEND
+
             yield "to do", HOW.get(row["reason"], MEND)
 
 

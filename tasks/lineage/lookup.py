@@ -1,6 +1,7 @@
 """A few rows of a large Parquet table by image_id: statistics of row groups first, then one column, then the rows."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +21,9 @@ def rows(paths: Iterable[Path], image_id: str, columns: list[str] | None = None)
     """All rows of an image, with `row`: its place in its table. Tables sorted by image_id cost one row group."""
     found: list[Row] = []
     for path in paths:
-        with opened(path) as file:
-            first = 0
-            for group in range(file.num_row_groups):
-                if _may_hold(file, group, image_id):
-                    ids = file.read_row_group(group, columns=[KEY])[KEY]
-                    hits = compute.indices_nonzero(compute.equal(ids, image_id)).to_pylist()
-                    found += _take(file, group, hits, first, columns)
-                first += file.metadata.row_group(group).num_rows
+        for group, first, hits in _found(path, image_id):
+            with opened(path) as file:
+                found += _take(file, group, hits, first, columns)
     return found
 
 
@@ -40,6 +36,11 @@ def row(path: Path | None, image_id: str, columns: list[str] | None = None) -> R
 def row_of_any(paths: Iterable[Path], image_id: str, columns: list[str] | None = None) -> Row | None:
     """The row of an image in the first of some tables that holds it."""
     return next((found for path in paths if (found := row(path, image_id, columns))), None)
+
+
+def holds(paths: Iterable[Path], image_id: str) -> bool:
+    """Whether any of some tables has a row of an image."""
+    return any(True for path in paths for _ in _found(path, image_id))
 
 
 def where(path: Path | None, conditions: dict[str, Any], columns: list[str] | None = None) -> list[Row]:
@@ -84,6 +85,24 @@ def opened(path: Path) -> pq.ParquetFile:
         raise _damaged(path, error) from None
 
 
+def _found(path: Path, image_id: str) -> Iterator[tuple[int, int, tuple[int, ...]]]:
+    """Row groups that hold an image: number, first row, and the places in it."""
+    with opened(path) as file:
+        first = 0
+        for group in range(file.num_row_groups):
+            if _may_hold(file, group, image_id) and (hits := _hits(path, path.stat().st_mtime_ns, group, image_id)):
+                yield group, first, hits
+            first += file.metadata.row_group(group).num_rows
+
+
+@lru_cache(64)
+def _hits(path: Path, mtime_ns: int, group: int, image_id: str) -> tuple[int, ...]:
+    """Where an image stands in a row group. Remembered: a million ids take a quarter of a second to read."""
+    with opened(path) as file:
+        ids = file.read_row_group(group, columns=[KEY])[KEY]
+    return tuple(compute.indices_nonzero(compute.equal(ids, image_id)).to_pylist())
+
+
 def _may_hold(file: pq.ParquetFile, group: int, low: str, high: str | None = None) -> bool:
     """Whether ids from `low` to `high` (or just `low`) may stand in a row group, by its statistics."""
     about = file.metadata.row_group(group)
@@ -94,7 +113,9 @@ def _may_hold(file: pq.ParquetFile, group: int, low: str, high: str | None = Non
     return bool(stats.min <= (high or low) and stats.max >= low)
 
 
-def _take(file: pq.ParquetFile, group: int, hits: list[int], first: int, columns: list[str] | None) -> Iterator[Row]:
+def _take(
+    file: pq.ParquetFile, group: int, hits: Sequence[int], first: int, columns: list[str] | None
+) -> Iterator[Row]:
     """Rows of a row group, decoding no further than the last of them."""
     if not hits:
         return

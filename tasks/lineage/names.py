@@ -48,7 +48,9 @@ def starting(version: Version, digits: str) -> set[str]:
     found: set[str] = set()
     for places in (_catalogs(version), _quarantines(version), _shards(version)):
         if not found:
-            found = lookup.starting(places, digits)
+            whole = len(digits) == 64
+            here = lookup.holds(places, digits) if whole else False
+            found = {digits} if here else lookup.starting([] if whole else places, digits)
     return found
 
 

@@ -3,11 +3,12 @@
 Letters: N rows of a label table, C classes. One row is read of each table; for the rank three short columns of one.
 """
 
+from collections.abc import Sequence
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from tasks import files
 from tasks.lineage import lookup
@@ -108,8 +109,8 @@ def rank(table: Path, place: int, label: str) -> dict[str, int]:
     }
 
 
-def _equals(column: Any, values: Any) -> np.ndarray:
-    """Which rows of a column of words are one of a few; null is none."""
-    found = compute.fill_null(compute.is_in(column, value_set=pa.array(values, pa.string())), False)
-    is_N: np.ndarray = found.to_numpy()
+def _equals(column: Any, values: Sequence[str]) -> np.ndarray:
+    """Which rows of a column of words are one of a few; null is none. (A value set would make Arrow import pandas.)"""
+    masks = (compute.fill_null(compute.equal(column, value), False) for value in values)
+    is_N: np.ndarray = reduce(compute.or_, masks).to_numpy()
     return is_N
