@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from flows import causes, hashing, history
 from flows.history import Lock
-from flows.revision import Revision, opened
+from flows.revision import NotInCache, Revision, opened
 from tasks import files
 from tasks.errors import UserError
 from tasks.lineage import lookup, opinions
@@ -65,7 +65,7 @@ def between(root: Path, first: str, second: str, round_: str | None = None) -> D
         versions,
         changes,
         causes.of(*locks, files.labels(round_).as_posix()),
-        (opinions.named_teacher(versions[0], round_), opinions.named_teacher(versions[1], round_)),
+        (_teacher(versions[0], round_), _teacher(versions[1], round_)),
         (str(identity(versions[0], files.labels(round_))), str(identity(versions[1], files.labels(round_)))),
         locks[0].outs.get(probs) == locks[1].outs.get(probs),
         [note for version, lock in zip(versions, locks, strict=True) for note in _stale(version, lock, round_)],
@@ -77,7 +77,11 @@ def with_paths(rows: pa.Table, versions: tuple[Version, Version]) -> pa.Table:
     columns: dict[str, Any] = {}
     for version in reversed(versions):
         for source in version.below(CATALOGS):
-            if (table := version.file(files.catalog(source), "images.parquet")) is None:
+            try:
+                table = version.file(files.catalog(source), "images.parquet")
+            except NotInCache:
+                continue
+            if table is None:
                 continue
             catalog = lookup.read(table, ["image_id", "path"])
             at = compute.index_in(rows["image_id"], value_set=catalog["image_id"].combine_chunks())
@@ -104,6 +108,14 @@ def _table(version: Version, round_: str) -> Path:
         what = f"{version.name} has no label table of {round_}; it has {', '.join(rounds(version)) or 'none'}"
         raise UserError("no_round", what, "name one of these with --round")
     return path
+
+
+def _teacher(version: Version, round_: str) -> dict[str, Any] | None:
+    """None, too, where only the label table was fetched."""
+    try:
+        return opinions.named_teacher(version, round_)
+    except NotInCache:
+        return None
 
 
 def _lock(root: Path, version: Version) -> Lock:

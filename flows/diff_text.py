@@ -81,6 +81,8 @@ def reason_lines(diff: Diff) -> list[str]:
         nets = [f"{net['artefact']} {shortened(net['hash'])}" for net in (old, new)]
         same = old["hash"] == new["hash"]
         lines.append(f"teacher: the same net, {nets[0]}" if same else f"teacher: {nets[0]} → {nets[1]}")
+    else:
+        lines.append("teacher: not compared, for the probabilities of a version are not in DVC's cache")
     if diff.same_probabilities:
         lines.append("probabilities: not one differs; settings, splits or people made the change")
     lines += causes.lines(diff.cause) if diff.cause else ["dvc.lock records the same label table in both"]

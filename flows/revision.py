@@ -13,6 +13,10 @@ WORKSPACE = "workspace"
 HOME = files.WORK / "revisions"
 
 
+class NotInCache(UserError):
+    """DVC recorded an object that its cache does not hold."""
+
+
 class Revision:
     """A version of which nothing need lie in the workspace. Every file is hashed before its path is handed out."""
 
@@ -65,9 +69,11 @@ class Revision:
         path = self.cache / md5[:2] / md5[2:]
         if not path.is_file():
             what = f"{artefact} of {self.name} is not in DVC's cache ({md5})"
-            # With a target, `dvc fetch --all-commits` brings that of the workspace alone (DVC 3.67).
-            fix = "`dvc fetch --all-commits` brings it from a remote, if it was pushed"
-            raise UserError("not_in_cache", what, fix)
+            stage = self.lock.made.get(artefact.as_posix(), "")
+            # For each commit DVC asks the remotes of that commit's own .dvc/config, and skips it silently without one.
+            known = "that this commit's .dvc/config knows, or .dvc/config.local"
+            fix = f"`{f'dvc fetch --all-commits {stage}'.strip()}`, if it was pushed, to a remote {known}"
+            raise NotInCache("not_in_cache", what, fix)
         if md5 not in self._sound:
             if hashing.hash_file(path).md5 != md5.removesuffix(".dir"):
                 raise self._damaged(md5, artefact)

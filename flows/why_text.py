@@ -135,6 +135,7 @@ def _judged(found: Facts) -> Iterator[Line]:
     yield "label", f"{label} by {found['source']}, {shown}"
     if found["confidence"] is not None:
         yield "confidence", f"{found['confidence']:.4f}{_threshold(found)}"
+    yield from _held_out(found["threshold"])
     if rank := found["rank"]:
         place = f"{rank['place']} of {rank['of_class']} called {label}"
         yield "rank", f"{place}; {rank['passed']} pass, {rank['accepted']} are accepted"
@@ -157,11 +158,22 @@ def _threshold(found: Facts) -> str:
     about = found["threshold"]
     if not about:
         return ""
+    how = about["how"].replace("_", " ") + (f" {about['target']:g}" if about.get("target") is not None else "")
+    if about.get("calibration", "none") != "none":
+        how += f"; calibrated by {about['calibration'].replace('_', ' ')}"
     if about["value"] is None:
-        return f"; the threshold of its class was set by {about['how']}"
-    if found["confidence"] >= about["value"]:
-        return f", reaches the threshold {about['value']:.4f} of its class ({about['how']})"
-    return f", below the threshold {about['value']:.4f} of its class ({about['how']})"
+        return f"; its class is closed ({how})" if "n" in about else f"; threshold of its class unknown ({how})"
+    reaches = found["confidence"] >= about["value"]
+    return f", {'reaches' if reaches else 'below'} the threshold {about['value']:.4f} of its class ({how})"
+
+
+def _held_out(about: Facts | None) -> Iterator[Line]:
+    """What labels that the teacher did not learn from say of the class's threshold."""
+    if about and about.get("n"):
+        found = f"{about['right']} of {about['n']} held-out images that pass are right"
+        yield "held out", f"{found}: precision {about['precision']:.3f}, at least {about['low']:.3f} (one-sided 95 %)"
+    if about and about.get("needed"):
+        yield "needed", f"at least {about['needed']} more held-out labels of the class before it can promise anything"
 
 
 def _recorded(about: Facts) -> str:

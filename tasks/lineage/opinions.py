@@ -16,7 +16,7 @@ from tasks.lineage.lookup import compute
 from tasks.lineage.version import Version, identity, net_hash, parts, record, rounds, teacher
 
 COLUMNS = ["image_id", "label", "confidence", "copies", "source", "reason"]
-ACCEPTED = ("kept", "human_label")
+ACCEPTED = ("kept", "kept_soft", "human_label")
 PASSED = (*ACCEPTED, "class_full", "source_cap")
 BY_PEOPLE = 2.0  # ranks above every confidence, as in tasks/core/curation.py
 
@@ -80,14 +80,21 @@ def named_teacher(version: Version, round_: str) -> dict[str, Any] | None:
 
 
 def threshold(version: Version, round_: str, label: str | None) -> dict[str, Any] | None:
-    """What the label's class had to reach, and where that came from: the settings the table was made with."""
-    about = record(version, files.labels(round_)).get("params", {}).get(f"rounds.{round_}.curate")
-    if about is None or label is None:
+    """What the label's class had to reach, how that came about, and what held-out labels say of it (tasks/accept.py).
+
+    `value` is None where the class is closed to all but people's labels. Tables of before thresholds.json have only
+    what the settings said. None where nothing is known.
+    """
+    path = version.file(files.labels(round_), "thresholds.json")
+    if path is not None and label is not None:
+        about = files.read_json(path)
+        mine = about.pop("classes")[label]
+        return {"value": mine.pop("threshold"), **about, **mine}
+    settings = record(version, files.labels(round_)).get("params", {}).get(f"rounds.{round_}.curate")
+    if settings is None or label is None:
         return None
-    adaptive = about.get("adaptive", "none")
-    if adaptive == "none":
-        return {"value": about["threshold"], "how": "fixed"}
-    return {"value": None, "how": adaptive}
+    fixed = settings.get("adaptive", "none") == "none"
+    return {"value": settings["threshold"] if fixed else None, "how": "fixed" if fixed else settings["adaptive"]}
 
 
 def rank(table: Path, place: int, label: str) -> dict[str, int]:

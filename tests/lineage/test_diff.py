@@ -161,7 +161,10 @@ def test_the_command_and_its_files(own: Versions) -> None:
 
 def test_what_the_cache_lacks_is_said_and_comes_back(own: Versions) -> None:
     """Without the older table in the cache the error names the command, and that command brings it from a remote."""
-    for command in (("remote", "add", "-q", "-d", "far", "far"), ("push", "-q", "--all-commits")):
+    for command in (
+        ("remote", "add", "-q", "--local", "-d", "far", "far"),
+        ("push", "-q", "--all-commits", "curate@r1"),
+    ):
         assert own.project.run("dvc", *command).returncode == 0
     shutil.rmtree(".dvc/cache")
     with pytest.raises(UserError, match=r"data/labels/r1 of HEAD~1 \(\w+\) is not in DVC's cache") as caught:
