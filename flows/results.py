@@ -31,6 +31,19 @@ def tables(root: Path) -> dict[str, list[Row]]:
     return {name: rows for name, rows in filled.items() if rows}
 
 
+def report_in_words(root: Path) -> str:
+    """The report's verdict and where the report lies, as Markdown for the run's page; empty where there is none.
+
+    Browsers follow no link from a served page to a file, so the path to open stands there as text too.
+    """
+    report = root / REPORT
+    if not report.is_file():
+        return ""
+    headline = _read(root, "report").get("headline")
+    place = f"[{REPORT}]({report.as_uri()})\n\n`{report}`\n\nA file on the machine that ran the stages."
+    return f"**{headline}**\n\n{place}" if headline else place
+
+
 def next_steps(root: Path) -> list[str]:
     """Where to look after a run."""
     report = [f"{REPORT}  (the whole story, in a browser)"] if (root / REPORT).is_file() else []

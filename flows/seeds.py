@@ -31,26 +31,28 @@ STAGE_LINE = re.compile(r"^(Running stage '(?P<name>.+)':|Stage '(?P<kept>.+)' (
 
 @dataclass(slots=True)
 class _Clock:
-    """How far the study is, and about how long the rest takes: as long as the seeds so far, on average."""
+    """How far the study is, and about how long the rest takes: as long a stage as in the seeds before, on average."""
 
     seeds: int
     stages: int
     at: int = 0
     begin: float = 0.0
     passed: int = 0
-    took: list[float] = field(default_factory=list)
+    ran: int = 0  # stages of the seed at work that were not cached
+    took: list[tuple[int, float]] = field(default_factory=list)  # of each seed before: stages that ran, seconds
 
     def start(self) -> None:
-        self.begin, self.passed = time.monotonic(), 0
+        self.begin, self.passed, self.ran = time.monotonic(), 0, 0
 
     def end(self) -> None:
-        self.took.append(time.monotonic() - self.begin)
+        self.took.append((self.ran, time.monotonic() - self.begin))
 
     def line(self, seed: int, stage: str) -> str:
         where = f"seed {seed} ({self.at} of {self.seeds}): {stage}, stage {self.passed} of {self.stages}"
-        if not self.took:
+        ran, seconds = (sum(column) for column in zip(*self.took, strict=True)) if self.took else (0, 0.0)
+        if not ran:
             return where
-        one = sum(self.took) / len(self.took)
+        one = seconds / ran * self.stages
         left = max(one - (time.monotonic() - self.begin), 0.0) + one * (self.seeds - self.at)
         return f"{where}, about {clock(left)} left"
 
@@ -121,6 +123,7 @@ def _run(name: str, changes: list[str], settings: Settings, clock: _Clock, say: 
             if stage := STAGE_LINE.match(text):
                 clock.passed += 1
                 if stage["name"]:
+                    clock.ran += 1
                     say(clock.line(int(name.rpartition("-")[2]), stage["name"]))
 
         done = experiments.run(name, changes, settings, line)

@@ -119,7 +119,5 @@ def _ignore(_state: State[int]) -> None:
 async def _show_results(root: Path) -> None:
     for name, rows in results.tables(root).items():
         await acreate_table_artifact(rows, key=name, description=results.TITLES[name])
-    report = root / results.REPORT
-    if report.is_file():
-        markdown = f"[{results.REPORT}]({report.as_uri()})\n\nA file on the machine that ran the stages."
+    if markdown := results.report_in_words(root):
         await acreate_markdown_artifact(markdown, key="report", description="The report of this run")

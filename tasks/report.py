@@ -62,7 +62,8 @@ def report(stage: Stage) -> None:
     (out / "report.html").write_text(render(stage.settings.report.title, shown), encoding="utf-8")
     _write_plots(out / "plots", run)
     final = run.scores[run.final]["test"]
-    stage.summary(rounds=len(run.rounds), verdict=final and final["gain_over_baseline"]["verdict"])
+    verdict = final and final["gain_over_baseline"]["verdict"]
+    stage.summary(rounds=len(run.rounds), verdict=verdict, headline=shown["verdict"]["headline"])
     print(f"report: {shown['verdict']['headline']} See {files.REPORT / 'report.html'}")
 
 

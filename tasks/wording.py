@@ -74,7 +74,7 @@ def verdict(final: dict[str, Any], gains: dict[str, dict[str, Any]] | None) -> d
         return {"headline": headline, "tone": NOT_MEASURED, "sentences": [advice, _labels(final["labels"])]}
     test = final["test"]
     mine = test["student"]
-    right = f"The final {student} is right on {percent(mine['accuracy'])} of {count(test['n'])} sealed test images"
+    right = f"S{student[1:]} is right on {percent(mine['accuracy'])} of {count(test['n'])} sealed test images"
     right += f" (95 % interval {percent(mine['low'])} to {percent(mine['high'])})."
     sentences = [
         right,
@@ -86,6 +86,16 @@ def verdict(final: dict[str, Any], gains: dict[str, dict[str, Any]] | None) -> d
     tone = gains["baseline"]["verdict"]
     headline = (HEADLINES if final["equal_budget"] else UNEQUAL)[tone].format(student=student)
     return {"headline": headline[0].upper() + headline[1:], "tone": tone, "sentences": sentences}
+
+
+def held(said: dict[str, Any], final: str, champion: str) -> dict[str, Any]:
+    """The verdict where the gate did not let the last student through: who is champion comes first."""
+    if champion == "r0":
+        headline = "No student passed the gate: teacher r0 stays the champion."
+        first = "What follows speaks of the last student, which was held and labels nothing."
+        return said | {"headline": headline, "tone": "worse", "sentences": [first, *said["sentences"]]}
+    first = f"The gate held {net(final)}, so {net(champion)} stays the champion; it is what this verdict speaks of."
+    return said | {"sentences": [first, *said["sentences"]]}
 
 
 def over_seeds(student: str, gain: Difference) -> str:

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from tasks import decisions, files, report, studies
-from tasks.sections import scoreboard
 from tests import fabricated
 from tests.test_report import TITLE, Page, make
 
@@ -58,9 +57,17 @@ def test_the_gates_word_stands_on_the_scoreboard() -> None:
     make(["ant", "bee"])
     for round_, promoted, champion in (("r1", True, "r1"), ("r2", False, "r1")):
         made = {"round": round_, "promoted": promoted, "champion": champion}
-        fabricated.publish(scoreboard.CHAMPIONS / round_, decision=made)
-    board = Page(_again()).text.split("Scoreboard")[-1]
+        fabricated.publish(files.champion(round_), decision=made)
+    text = Page(_again()).text
+    assert "The gate held student r2, so student r1 stays the champion" in text
+    assert "student r1 beats supervised-only" in text
+    board = text.split("NLL")[-2]
     assert re.search(r"student r1 champion\s.*student r2 held\s", board, flags=re.DOTALL)
+    made = {"round": "r2", "promoted": False, "champion": "r0"}
+    fabricated.publish(files.champion("r2"), decision=made)
+    text = Page(_again()).text
+    assert "No student passed the gate: teacher r0 stays the champion." in text
+    assert "Self-training helped" not in text
 
 
 def test_surprising_images_are_those_the_artefacts_name() -> None:

@@ -46,6 +46,12 @@ class Material:
         """An artefact (or a plain file) that not every run has: verified and watched, or None where there is none."""
         return self.stage.input(path) if path.exists() else None
 
+    def gate(self) -> dict[str, dict[str, Any]]:
+        """By round, what the gate decided (decision.json beside the champion); rounds without a gate are missing."""
+        folders = {r: files.champion(r) for r in self.rounds if files.champion(r).exists()}
+        only = ["decision.json"]
+        return {r: files.read_json(self.stage.input(f, only=only) / only[0]) for r, f in folders.items()}
+
     def plain(self, path: Path) -> Path:
         """A plain file that may be missing, such as a ledger of git: verified and watched if it is there."""
         return self.stage.input(path) if path.exists() else path

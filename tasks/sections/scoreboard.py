@@ -1,13 +1,10 @@
 """Section `scoreboard`: supervised-only, the first teacher and each student side by side, and the labels they cost."""
 
-from pathlib import Path
 from typing import Any
 
 from tasks import figures, files, studies, wording
 from tasks.core.compare import compare
 from tasks.sections.material import Material, csv_rows
-
-CHAMPIONS = Path("data/champions")  # <round>/decision.json
 
 
 def section(run: Material) -> dict[str, Any]:
@@ -65,10 +62,7 @@ def _gain(round_: str, role: str) -> dict[str, Any]:
 
 def _marks(run: Material) -> dict[str, str]:
     """`champion` for the net that would label next, `held` for students the gate did not let label."""
-    decisions = {}
-    for round_ in run.rounds:
-        if folder := run.artefact(CHAMPIONS / round_):
-            decisions[round_] = files.read_json(folder / "decision.json")
+    decisions = run.gate()
     marks = {round_: "held" for round_, made in decisions.items() if not made["promoted"]}
     return marks | ({decisions[run.final]["champion"]: "champion"} if run.final in decisions else {})
 

@@ -1,4 +1,7 @@
-"""Section `verdict`: did self-training help, in words, before everything else."""
+"""Section `verdict`: did self-training help, in words, before everything else.
+
+It speaks of the student that the gate let through last: that is the net to use. Without a gate it is the last one.
+"""
 
 from typing import Any
 
@@ -9,9 +12,14 @@ from tasks.sections.material import Material, Scores
 
 def section(run: Material) -> dict[str, Any]:
     """Headline, tone, the four numbers most asked for, and sentences."""
-    final, gains = run.scores[run.final], _gains(run.scores)
+    decisions = run.gate()
+    champion = decisions[run.final]["champion"] if run.final in decisions else run.final
+    subject = champion if champion in run.rounds else run.final
+    final, gains = run.scores[subject], _gains(run.scores, subject)
     said = wording.verdict(final, gains)
-    if gains and (sentence := _over_seeds(run)):
+    if champion != run.final:
+        said = wording.held(said, run.final, champion)
+    if gains and (sentence := _over_seeds(run, subject)):
         said["sentences"].insert(1, sentence)
     return said | {"tiles": _tiles(final, gains)}
 
@@ -35,24 +43,24 @@ def _interval(measured: dict[str, Any], form: Any) -> str:
     return f"{form(measured['low'])} to {form(measured['high'])}"
 
 
-def _over_seeds(run: Material) -> str | None:
+def _over_seeds(run: Material, subject: str) -> str | None:
     """What `understudy seeds` found, where it studied this very run."""
     found = studies.read(run.plain(files.SEEDS))
     measured = studies.of_round(run.scores)
     if not found or not found.agrees(run.settings.seed, measured):
         return None
-    return wording.over_seeds(wording.net(run.final), found.gain(run.final, "baseline"))
+    return wording.over_seeds(wording.net(subject), found.gain(subject, "baseline"))
 
 
-def _gains(scores: Scores) -> dict[str, dict[str, Any]] | None:
-    """The final student against the supervised-only net and the first teacher, on the same test images."""
-    rounds = list(scores)
-    if not scores[rounds[-1]]["test"]:
+def _gains(scores: Scores, subject: str) -> dict[str, dict[str, Any]] | None:
+    """The student of a round against the supervised-only net and the first teacher, on the same test images."""
+    if not scores[subject]["test"]:
         return None
-    first, last = (files.read_table(files.scores(r) / "predictions.parquet") for r in (rounds[0], rounds[-1]))
+    start = next(iter(scores))
+    first, last = (files.read_table(files.scores(r) / "predictions.parquet") for r in (start, subject))
     if not first["image_id"].equals(last["image_id"]):
-        raise AssertionError(f"{rounds[0]} and {rounds[-1]} were tested on different images")
+        raise AssertionError(f"{start} and {subject} were tested on different images")
     student, teacher = (
         table[role].to_numpy() == table["label"].to_numpy() for table, role in ((last, "student"), (first, "teacher"))
     )
-    return {"baseline": scores[rounds[-1]]["test"]["gain_over_baseline"], "r0": compare(student, teacher).as_dict()}
+    return {"baseline": scores[subject]["test"]["gain_over_baseline"], "r0": compare(student, teacher).as_dict()}

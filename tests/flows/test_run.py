@@ -61,6 +61,7 @@ def test_a_run_shows_every_stage_and_fails_with_the_stages_words(toy: Toy, serve
     metrics = toy.folder / "data/metrics/evaluate-r1.json"
     metrics.parent.mkdir(parents=True)
     metrics.write_text(json.dumps({"test": {"n": 400, "student": {"accuracy": 0.95}}}))
+    (metrics.parent / "report.json").write_text(json.dumps({"headline": "Self-training helped."}))
     (toy.folder / "data/report").mkdir()
     (toy.folder / "data/report/report.html").write_text("<p>")
     done = toy.run(UNDERSTUDY, "run", "--stage", "meet_left")
@@ -72,6 +73,7 @@ def test_a_run_shows_every_stage_and_fails_with_the_stages_words(toy: Toy, serve
     artifacts = server.artifacts(run["id"])
     assert json.loads(artifacts["accuracy"]) == [{"round": "r1", "student": "0.950", "images": 400}]
     assert (toy.folder / "data/report/report.html").as_uri() in artifacts["report"]
+    assert "**Self-training helped.**" in artifacts["report"]
 
 
 @pytest.fixture
