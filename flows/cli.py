@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from flows import cli_lineage
+from flows.cli_audit import audit
 from flows.cli_seeds import seeds
 from flows.terminal import git_user as _git_user
 from flows.terminal import leave as _leave
@@ -222,6 +223,7 @@ def verify(
 
 
 app.command()(seeds)
+app.command()(audit)
 
 
 @app.command()

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tasks import decisions, files, ledger, resolutions, studies
+from tasks import audits, decisions, files, ledger, resolutions, studies
 from tasks.errors import UserError
 from tasks.images import release
 from tasks.images.sources import refuse_missing
@@ -14,6 +14,7 @@ LEDGERS = (
     (files.RELEASES, release.HEADER),
     (files.CONFLICTS, resolutions.HEADER),
     (files.SEEDS, studies.HEADER),
+    (files.AUDIT, audits.HEADER),
 )
 
 
@@ -27,6 +28,7 @@ def refuse_unready(settings: Settings) -> None:
         if path.parent.is_dir():
             _refuse_ledger(path, header)
     resolutions.read(files.CONFLICTS)
+    audits.read()
     for round_ in settings.rounds:
         if (path := files.decisions(round_)).parent.is_dir():
             decisions.read(path)

@@ -33,6 +33,7 @@ SEALED = Path("data/sealed")  # test.parquet, truth.parquet: read by evaluate an
 RELEASES = Path("data/decisions/release.csv")  # refused files that people take in (tasks/images/release.py)
 CONFLICTS = Path("data/decisions/conflicts.csv")  # classes of images that carry two (tasks/resolutions.py)
 SEEDS = Path("data/decisions/seeds.csv")  # what `understudy seeds` measured (tasks/studies.py)
+AUDIT = Path("data/decisions/audit.csv")  # what people said in blind audits (tasks/audits.py)
 REPORT = Path("data/report")  # report.html
 
 LABEL_TABLE = pa.schema(

@@ -28,9 +28,10 @@ from tasks.params_data import (
     Split,
     Torchvision,
 )
-from tasks.params_trust import Calibrate, Drift, Gate, Robustness
+from tasks.params_trust import Audit, Calibrate, Drift, Gate, Robustness
 
 __all__ = [  # params.Image and the like, wherever a section is defined
+    "Audit",
     "Cache",
     "Calibrate",
     "Digits",
@@ -223,6 +224,7 @@ class Settings(Section):
     report: Report = Field(description="The report.")
     run: Run = Field(description="How Prefect runs the stages.")
     review: Review = Field(description="How FiftyOne shows the labels.")
+    audit: Audit = Field(description="Blind audits of accepted labels.")
 
     @model_validator(mode="after")
     def _nets_exist(self) -> "Settings":

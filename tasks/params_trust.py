@@ -25,6 +25,20 @@ Corruption = Literal[
 ]
 
 
+class Audit(Section):
+    """Blind audits of accepted labels (`understudy audit`); none of it can change a label."""
+
+    n: int = Field(ge=1, le=100_000, description="Draws of an audit, where --n does not say otherwise.")
+    planted: float = Field(
+        ge=0,
+        le=0.5,
+        description="Images of known class planted among them, as a share of n: they measure the reviewer.",
+    )
+    at_least: float = Field(
+        gt=0, lt=1, description="The precision an audit shows a class to have, or does not (Holm over the classes)."
+    )
+
+
 class Calibrate(Section):
     """Out-of-sample predictions of labeled images, which calibration and `target_precision` are computed from."""
 

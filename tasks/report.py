@@ -24,6 +24,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from tasks import files, wording
 from tasks.sections import (
+    audit,
     calibration,
     evaluation,
     images,
@@ -37,11 +38,12 @@ from tasks.sections import (
 from tasks.sections.material import Material, gather
 from tasks.stage import Stage
 
-PARAMS = ("seed", "report", "rounds", "sources", "split.duplicates")
+PARAMS = ("seed", "report", "rounds", "sources", "split.duplicates", "audit.at_least")
 SECTIONS: tuple[ModuleType, ...] = (
     verdict,
     scoreboard,
-    # gate, audit: their place is here
+    # gate: its place is here
+    audit,
     labels,
     calibration,
     # drift

@@ -15,7 +15,7 @@ def accuracy(prob_NC: Floats, truth_N: Ints) -> float:
     return float((prob_NC.argmax(axis=1) == truth_N).mean()) if len(truth_N) else math.nan
 
 
-def wilson(successes: int, n: int, z: float = 1.959964) -> tuple[float, float]:
+def wilson(successes: float, n: float, z: float = 1.959964) -> tuple[float, float]:
     """Wilson's score interval of a share, 95 % by default (Wilson 1927); (0, 1) without trials."""
     if n == 0:
         return 0.0, 1.0

@@ -115,6 +115,17 @@ def settle(fo: Any, data: Any, made: Sequence[Decision], classes: Sequence[str])
     data.set_values("decision", {d.image_id: in_words(d) for d in made}, key_field="image_id")
 
 
+def picture_metadata(fo: Any, picture: Picture) -> Any:
+    """What FiftyOne wants to know of an image file."""
+    return fo.ImageMetadata(
+        size_bytes=picture.path.stat().st_size,
+        mime_type=picture.mime,
+        width=picture.width,
+        height=picture.height,
+        num_channels=picture.channels,
+    )
+
+
 def _declare(fo: Any, data: Any) -> None:
     """Every field with its description, also those that are empty in this round."""
     for name, words in LABELS.items():
@@ -134,13 +145,7 @@ def _samples(fo: Any, round_: str, rows: pd.DataFrame, pictures: Iterable[tuple[
         row = {key: None if pd.isna(value) else value for key, value in by_id[image_id].items()}
         yield fo.Sample(
             filepath=str(picture.path),
-            metadata=fo.ImageMetadata(
-                size_bytes=picture.path.stat().st_size,
-                mime_type=picture.mime,
-                width=picture.width,
-                height=picture.height,
-                num_channels=picture.channels,
-            ),
+            metadata=picture_metadata(fo, picture),
             teacher=fo.Classification(label=row["teacher"], confidence=row["prob"]),
             review=fo.Classification(label=row["shown"]),
             student=fo.Classification(label=row["student"], confidence=row["student_prob"]) if row["student"] else None,

@@ -15,6 +15,7 @@ from tasks.errors import Integrity
 SUFFIX = {"PNG": ".png", "JPEG": ".jpg", "WEBP": ".webp", "BMP": ".bmp"}
 LEGIBLE = 64  # pixels: an image with a smaller side is enlarged
 ENLARGED = 192
+LARGEST = 1024  # pixels of an audit's picture
 PNG_MODES = {"1", "L", "LA", "P", "RGB", "RGBA", "I;16"}
 
 
@@ -42,21 +43,44 @@ def write(image_ids: list[str], target: Path) -> Iterator[tuple[str, Picture]]:
     of an earlier review that are not wanted now are removed.
     """
     target.mkdir(parents=True, exist_ok=True)
+    found = set()
+    for image_id, data in encoded(image_ids):
+        found.add(image_id)
+        yield image_id, _write(data, target / image_id)
+    for path in target.iterdir():
+        if path.stem not in found:
+            path.unlink()
+
+
+def write_blind(name_of: dict[str, str], target: Path) -> Iterator[tuple[str, Picture]]:
+    """Write the images under the names given to their ids and yield name and picture, in the order of the parts.
+
+    All in one form: upright, at most 1024 pixels, PNG without EXIF, name, date or place of the file it came from.
+    """
+    target.mkdir(parents=True, exist_ok=True)
+    for image_id, data in encoded(list(name_of)):
+        image = _enlarged(Image.open(io.BytesIO(data)))
+        image.thumbnail((LARGEST, LARGEST))
+        image = image.convert("RGBA") if image.mode == "P" else image  # its transparency lies in info
+        image.info = {}
+        path = target / f"{name_of[image_id]}.png"
+        image.save(path, "PNG")
+        yield name_of[image_id], Picture(path.absolute(), "image/png", *image.size, len(image.getbands()))
+
+
+def encoded(image_ids: list[str]) -> Iterator[tuple[str, bytes]]:
+    """Each of these images of data/images once, in the order of the parts, as it came. Integrity when one is lost."""
     wanted, found = pa.array(image_ids, pa.string()), set()
     for part in files.iter_tables(files.IMAGES):
         chosen = part.filter(pc.is_in(part["image_id"], wanted))
         for batch in chosen.to_batches(max_chunksize=64):
             for row in batch.to_pylist():
-                if row["image_id"] in found:  # two sources may hold the same image
-                    continue
-                found.add(row["image_id"])
-                yield row["image_id"], _write(row["bytes"], target / row["image_id"])
+                if row["image_id"] not in found:  # two sources may hold the same image
+                    found.add(row["image_id"])
+                    yield row["image_id"], row["bytes"]
     if missing := sorted(set(image_ids) - found):
         what = f"{len(missing)} images of the label table are not in {files.IMAGES}; the first is {missing[0]}"
         raise Integrity("lost_images", what, "`dvc repro`, then review again")
-    for path in target.iterdir():
-        if path.stem not in found:
-            path.unlink()
 
 
 def _write(data: bytes, stem: Path) -> Picture:

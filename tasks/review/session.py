@@ -67,7 +67,7 @@ def build(round_: str, settings: Settings) -> Built:
 
     Raises UserError when the files changed while corrections in the App wait for a sync: a new one would lose them.
     """
-    with _alone():
+    with alone():
         reviewed = rows.load(round_, settings)
         fo = database.connect()
         key = _key(round_, settings, reviewed.table)
@@ -89,7 +89,7 @@ def _say(address: str) -> None:
     print(f"FiftyOne: {address}\nCtrl-C closes it; what you correct stays until the sync", flush=True)
 
 
-def open_app(name: str, port: int, ready: Callable[[str], object] = _say) -> None:
+def open_app(name: str, port: int, ready: Callable[[str], object] = _say, view: str = views.FIRST) -> None:
     """Serve the App on loopback until Ctrl-C; `ready` gets its address once it answers.
 
     Raises Busy when the port is taken. The App has no log-in, so there is no way to serve it to other machines: from
@@ -98,7 +98,7 @@ def open_app(name: str, port: int, ready: Callable[[str], object] = _say) -> Non
     _refuse_taken(port)
     fo = database.connect()
     session = fo.launch_app(fo.load_dataset(name), remote=True, address=ADDRESS, port=port)
-    ready(f"http://{ADDRESS}:{port}/datasets/{name}?view={views.FIRST}")
+    ready(f"http://{ADDRESS}:{port}/datasets/{name}?view={view}")
     try:
         session.wait(-1)
     except KeyboardInterrupt:
@@ -113,7 +113,7 @@ def sync(round_: str, who: str) -> SyncResult:
     """
     if not who.strip():
         raise UserError("no_name", "a decision needs a name to it", 'git config user.name "Your Name"')
-    with _alone():
+    with alone():
         rows.published(files.SPLIT, "split")
         classes: list[str] = files.read_json(files.SPLIT / "classes.json")
         ledger = files.decisions(round_)
@@ -174,7 +174,7 @@ def _listed(refused: tuple[Refused, ...]) -> list[str]:
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
+def alone() -> Iterator[None]:
     """One build or sync at a time in a project; the kernel frees the lock when its holder dies."""
     home = files.WORK / "review"
     home.mkdir(parents=True, exist_ok=True)

@@ -7,11 +7,10 @@ from typing import Any
 import pytest
 import yaml
 
-from flows.ready import refuse_unready
-from tasks import files, resolutions
+from flows.ready import LEDGERS, refuse_unready
+from tasks import resolutions
 from tasks.decisions import HEADER
 from tasks.errors import UserError
-from tasks.images import release
 from tasks.params import Settings
 from tests.conftest import ROOT
 
@@ -25,7 +24,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     raw: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text())
     for round_ in raw["rounds"]:
         Path(f"data/decisions/{round_}.csv").write_text(",".join(HEADER) + "\n")
-    for path, header in ((files.RELEASES, release.HEADER), (files.CONFLICTS, resolutions.HEADER)):
+    for path, header in LEDGERS:
         path.write_text(",".join(header) + "\n")
     return Settings.model_validate(raw | {"sources": {"mine": {"kind": "folder", "path": "mine"}}})
 
@@ -53,7 +52,7 @@ def test_a_round_without_ledger_says_how_to_make_one(settings: Settings) -> None
     refuse_unready(settings)
 
 
-@pytest.mark.parametrize("name", ["release", "conflicts"])
+@pytest.mark.parametrize("name", ["release", "conflicts", "audit"])
 def test_a_ledger_of_the_sources_is_looked_at(settings: Settings, name: str) -> None:
     """Missing, it comes with a command that makes it; damaged, it is named before DVC starts."""
     path = Path(f"data/decisions/{name}.csv")

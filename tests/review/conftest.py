@@ -22,6 +22,7 @@ from tests.conftest import ROOT
 
 CLASSES = ["cat", "dog", "frog", "an owl"]
 POOL = 48
+KNOWN = 8  # labeled images
 TEACHERS = {"r1": "r0", "r2": "r1"}
 
 
@@ -56,12 +57,16 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     rng = np.random.default_rng(0)
     images = sorted(_png(rng, 12 + i % 3) for i in range(POOL + 2))
     ids, held = [i for i, _ in images[:POOL]], [i for i, _ in images[POOL:]]
-    part = pa.table({"image_id": ids + held, "bytes": [data for _, data in images]})
+    known = dict(_png(np.random.default_rng(i + 1), 12) for i in range(KNOWN))
+    encoded = dict(images) | known
+    part = pa.table({"image_id": list(encoded), "bytes": list(encoded.values())})
     _publish(files.images("digits"), "ingest@digits", {"part-00000.parquet": part})
     catalog = pa.table({"image_id": ids + held, "path": [f"pool/{i:03}.png" for i in range(POOL + 2)]})
     _publish(files.catalog("digits"), "ingest@digits", {"images.parquet": catalog})
     status = ["pool"] * POOL + ["held_out"] * 2
+    given = pa.table({"image_id": sorted(known), "label": [CLASSES[i % len(CLASSES)] for i in range(KNOWN)]})
     files_of_split = {"pool.parquet": pa.table({"image_id": ids + held, "status": status}), "classes.json": CLASSES}
+    files_of_split |= {"labeled.parquet": given.slice(0, 6), "calib.parquet": given.slice(6)}
     _publish(files.SPLIT, "split", files_of_split)
     for round_, teacher in TEACHERS.items():
         prob_NC = rng.dirichlet(np.full(len(CLASSES), 0.4), size=POOL).astype(np.float32)

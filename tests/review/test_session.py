@@ -245,7 +245,7 @@ def test_what_cannot_be_reviewed_is_said(review: Workspace) -> None:
 
 def test_one_build_or_sync_at_a_time(review: Workspace) -> None:
     """Whoever comes second is told so (exit 75) instead of mixing two data sets."""
-    with session._alone(), pytest.raises(Busy):
+    with session.alone(), pytest.raises(Busy):
         session.sync("r1", "Ada")
 
 
