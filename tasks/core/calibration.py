@@ -122,24 +122,31 @@ def ece_interval(prob_NC: Floats, truth_N: Ints, seed: int) -> tuple[float, floa
     """95 % bootstrap interval of the ECE with 15 equal-mass bins.
 
     Binned noise makes the ECE of n images too large, and that of a resample too large once more: percentiles of the
-    resamples lie too high by twice as much, their mirror image 2·ECE - percentile (the basic interval, Davison and
-    Hinkley 1997, section 5.2) makes up for it. The hull of the two is what covers: see docs/trust.md.
+    resamples lie too high by twice as much; their mirror image 2·ECE - percentile (the basic interval, Davison and
+    Hinkley 1997, section 5.2) makes up for it. The hull of the two is taken. Near 0 no bootstrap covers, because the
+    error cannot be negative: the interval begins at 0 unless the ECE is above 97.5 % of those of a perfectly calibrated
+    net with the same confidences (consistency resampling, Bröcker and Smith 2007). docs/trust.md says how often it
+    holds the true error.
     """
     rng = np.random.default_rng(seed)
-    confidence_N = prob_NC.max(axis=1).astype(np.float64)
-    gap_N = confidence_N - (prob_NC.argmax(axis=1) == truth_N)
-    order_N = np.argsort(confidence_N, kind="stable")
-    gap_N = gap_N[order_N]
+    sure_N = np.sort(prob_NC.max(axis=1).astype(np.float64))
+    order_N = np.argsort(prob_NC.max(axis=1), kind="stable")
+    gap_N = sure_N - (prob_NC.argmax(axis=1) == truth_N)[order_N]
     count = len(gap_N)
-    edge_K = np.cumsum([0, *(len(part) for part in np.array_split(np.arange(count), min(BINS, count)))])
-    found_R = np.empty(RESAMPLES)
-    for resample in range(RESAMPLES):
-        drawn_N = np.sort(rng.integers(0, count, count))  # rows are sorted by confidence, so this sorts the resample
-        total_K = np.add.reduceat(gap_N[drawn_N], edge_K[:-1])
-        found_R[resample] = np.abs(total_K).sum() / count
-    ece = expected_calibration_error(prob_NC, truth_N, BINS)
-    low, high = np.quantile(found_R, [0.025, 0.975])
-    return max(min(low, 2 * ece - high), 0.0), min(max(high, 2 * ece - low), 1.0)
+    start_K = np.cumsum([0, *(len(part) for part in np.array_split(np.arange(count), min(BINS, count)))])[:-1]
+    drawn_R, perfect_R = np.empty(RESAMPLES), np.empty(RESAMPLES)
+    for resample in range(RESAMPLES):  # rows are in the order of confidence, so sorting row numbers sorts a resample
+        drawn_R[resample] = _binned(gap_N[np.sort(rng.integers(0, count, count))], start_K)
+        perfect_R[resample] = _binned(sure_N - (rng.random(count) < sure_N), start_K)
+    ece = _binned(gap_N, start_K)
+    low, high = np.quantile(drawn_R, [0.025, 0.975])
+    could_be_0 = ece <= np.quantile(perfect_R, 0.975)
+    return 0.0 if could_be_0 else max(min(low, 2 * ece - high), 0.0), min(max(high, 2 * ece - low), 1.0)
+
+
+def _binned(gap_N: NDArray[np.float64], start_K: NDArray[np.int64]) -> float:
+    """ECE from confidence - hit of each image, in the order of confidence, and the first row of each bin."""
+    return float(np.abs(np.add.reduceat(gap_N, start_K)).sum() / len(gap_N))
 
 
 def _log(prob_NC: Floats) -> NDArray[np.float64]:
