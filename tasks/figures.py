@@ -113,10 +113,10 @@ def lines(name: str, series: Sequence[tuple[str, int, Sequence[tuple[float, floa
         return _svg(figure, name)
 
 
-def reliability(bins: Sequence[tuple[float, float, int]], colour: int) -> str:
+def reliability(bins: Sequence[tuple[float, float, int]], colour: int, name: str = "reliability") -> str:
     """Share right over mean confidence of equally large bins; on the diagonal a net is as sure as it is right."""
     with rc_context(STYLE):
-        figure, axes = _axes("reliability")
+        figure, axes = _axes(name)
         axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=(0, (4, 3)))
         confidence, right, _ = zip(*bins, strict=True)
         axes.plot(confidence, right, "o-", color=SERIES[colour % len(SERIES)], linewidth=1.4, markersize=5)
@@ -126,7 +126,7 @@ def reliability(bins: Sequence[tuple[float, float, int]], colour: int) -> str:
         axes.grid()
         axes.set_xlabel("confidence")
         axes.set_ylabel("share right")
-        return _svg(figure, "reliability")
+        return _svg(figure, name)
 
 
 def _axes(name: str) -> tuple[Figure, Axes]:
