@@ -32,7 +32,7 @@ from tasks.nets.catalog import build
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / ".work/benchmarks/drift"
-CIFAR = Path("/work/shared/datasets/cifar10-jpeg")
+CIFAR = ROOT.parent / "shared/datasets/cifar10-jpeg"
 CLASSES, FOLDS, FOREIGN = 10, 5, 1000
 FONTS = ("DejaVuSans", "DejaVuSerif", "DejaVuSansMono", "DejaVuSans-Bold", "DejaVuSerif-Italic")
 

@@ -18,7 +18,10 @@ from tasks.errors import Held
 from tasks.outputs import Group
 from tasks.stage import Stage
 
-PARAMS = ("seed", "drift", "rounds.{key}.teacher")
+PARAMS = ("seed", "drift", "sources", "rounds.{key}.teacher")
+LABELED = "labeled images that it did not learn from"
+HOME = "pool images of sources that bring labels"
+BEFORE = "images of the run before"
 FLOOR = 0.01  # of the images: less than that is nothing to hold a run for, however steady earlier runs were
 USUAL = {"flips": "labels that changed", "moved": "change of the class shares", "confident": "confident outputs"}
 
@@ -28,6 +31,8 @@ def drift(stage: Stage, round_: str) -> None:
     teacher = stage.settings.rounds[round_].teacher
     for path in (files.SPLIT, files.probs(round_), files.labels(round_), files.champion(teacher)):
         stage.input(path)
+    for name in stage.settings.sources:
+        stage.input(files.catalog(name), only=["labels.parquet"])
     classes: list[str] = files.read_json(files.SPLIT / "classes.json")
     key = _key(round_, teacher)
     before = earlier.read(round_, key, classes, stage.settings.drift.history)
@@ -93,39 +98,48 @@ def _shifts(
     stage: Stage, round_: str, classes: list[str], table: pa.Table, source: Any, before: Earlier
 ) -> tuple[list[dict[str, Any]], earlier.Sample, float]:
     """Every group of images against its reference; the sample for the next run; how much the teacher is sure of."""
-    settings, count = stage.settings, len(classes)
-    teacher = settings.rounds[round_].teacher
-    known = compute.is_valid(table["before_accepted"]).to_numpy() if before.table else None
-    order_N = outputs.order(table["image_id"].combine_chunks(), settings.seed)
-    asked = outputs.groups(order_N, source, known, count)
-    nothing, everything = np.zeros(len(order_N), bool), np.ones(len(order_N), bool)
-    rows = [group.rows for group in asked]
-    rows.append(outputs.sample(order_N, nothing if known is None else known, outputs.MOST, count))
-    rows.append(outputs.sample(order_N, everything, outputs.KEPT, count))
-    found, confident = outputs.look(Beliefs(round_, count), rows, settings.drift.confident)
-    *prob_of, known_KC, kept_KC = found
-    sample = earlier.Sample(files.net_hash(files.champion(teacher)), kept_KC)
-    held = outputs.labeled(teacher, count)
-    of_before = ("pool of the run before", known_KC, True)
+    wanted, count = stage.settings.drift, len(classes)
+    teacher = files.champion(stage.settings.rounds[round_].teacher)
+    known_N = compute.is_valid(table["before_accepted"]).to_numpy() if before.table else None
+    home = outputs.with_labels(list(stage.settings.sources))
+    home_N = compute.is_in(source, value_set=pa.array(home, pa.string())).to_numpy(zero_copy_only=False)
+    everything_N = np.ones(len(source), bool)
+    order_N = outputs.order(table["image_id"].combine_chunks(), stage.settings.seed)
+    groups = outputs.groups(order_N, source, known_N, count)
+    rows = [
+        outputs.sample(order_N, ~everything_N if known_N is None else known_N, outputs.MOST, count),
+        outputs.sample(order_N, home_N, outputs.MOST, count),
+        outputs.sample(order_N, everything_N, outputs.KEPT, count),
+        *(group.rows for group in groups),
+    ]
+    (known_KC, home_KC, kept_KC, *prob_of), confident = outputs.look(Beliefs(round_, count), rows, wanted.confident)
+    sample = earlier.Sample(files.net_hash(teacher), kept_KC)
     if len(known_KC) < outputs.LEAST and before.sample and before.sample.teacher == sample.teacher:
-        of_before = ("pool of the run before", before.sample.prob_KC, True)
+        known_KC = before.sample.prob_KC
+    held = outputs.labeled(teacher, count)
     pairs = []
-    for group, prob_BC in zip(asked, prob_of, strict=True):
-        reference = of_before if group.new else ("labeled images", held.prob_KC, held.exact)
-        if len(reference[1]) >= outputs.LEAST:
-            pairs.append((group, prob_BC, *reference))
-    wanted = settings.drift
-    shifts = []
-    for group, prob_BC, against, reference_KC, exact in pairs:
-        shift = core.shift(reference_KC, prob_BC)
-        foreign = shift.foreign(wanted.max_shift, wanted.false_alarm, len(pairs), exact)
-        shifts.append(_row(group, shift, against, exact, foreign, classes))
-    return shifts, sample, confident
+    for group, prob_BC in zip(groups, prob_of, strict=True):
+        references = [(BEFORE, known_KC, True)] if group.new else [(LABELED, held.prob_KC, held.exact)]
+        if not group.new and group.source is not None and group.source not in home:
+            references.append((HOME, home_KC, True))
+        pairs += [(group, prob_BC, *found) for found in references if len(found[1]) >= outputs.LEAST]
+    return [_row(stage, *pair, tests=len(pairs), classes=classes) for pair in pairs], sample, confident
 
 
 def _row(
-    group: Group, shift: core.Shift, against: str, exact: bool, foreign: float | None, classes: list[str]
+    stage: Stage,
+    group: Group,
+    prob_BC: np.ndarray,
+    against: str,
+    reference_KC: np.ndarray,
+    exact: bool,
+    *,
+    tests: int,
+    classes: list[str],
 ) -> dict[str, Any]:
+    """One comparison, and what share of the group is foreign where that is an alarm."""
+    shift, wanted = core.shift(reference_KC, prob_BC), stage.settings.drift
+    foreign = shift.foreign(wanted.max_shift, wanted.false_alarm, tests, exact)
     return {
         "source": group.source,
         "new": group.new,
@@ -195,16 +209,19 @@ def _entry(key: str, table: pa.Table, confident: float, relabel: dict[str, Any] 
 
 
 def _shift_alarms(stage: Stage, shifts: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    limit = stage.settings.drift.max_shift
-    alarms = []
+    """One alarm for each group that looks foreign, from the comparison that says most."""
+    worst: dict[tuple[str | None, bool], dict[str, Any]] = {}
     for found in shifts:
-        if found["foreign"] is None:
-            continue
+        group = found["source"], found["new"]
+        if found["foreign"] is not None and found["foreign"] > worst.get(group, {"foreign": 0})["foreign"]:
+            worst[group] = found
+    alarms = []
+    for found in worst.values():
         name = "the pool" if found["source"] is None else f"the source {found['source']!r}"
         what = f"the new images of {name}" if found["new"] else name
-        text = f"at least {found['foreign']:.0%} of {what} ({found['images']:,} images) look foreign to the teacher "
-        text += f"beside {found['reference']:,} {'labeled images' if not found['new'] else 'images of the run before'} "
-        text += f"(drift.max_shift allows {limit:.0%})"
+        text = f"at least {found['foreign']:.0%} of {what} ({found['images']:,} images) look foreign to the teacher, "
+        text += f"compared with {found['reference']:,} {found['against']} "
+        text += f"(drift.max_shift allows {stage.settings.drift.max_shift:.0%})"
         alarms.append({"what": "shift", "source": found["source"], "value": found["foreign"], "text": text})
     return alarms
 
@@ -241,7 +258,9 @@ def _say(
 ) -> None:
     """What was seen; Held when the settings say so."""
     if not shifts:
-        print(f"{stage.name}: no reference yet: nothing is known of labeled images that the teacher did not learn from")
+        print(
+            f"{stage.name}: nothing to compare the pool with yet; split.calib or calibrate.folds would give a reference"
+        )
     if relabel:
         print(
             f"{stage.name}: {relabel['flips']:,} of {relabel['compared']:,} labels changed since the run before, "

@@ -4,6 +4,7 @@ the labeled images that the teacher's own nets did not learn from. Letters: N po
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -37,9 +38,9 @@ class Labeled:
     exact: bool  # the teacher itself said it, and learnt from no pool image
 
 
-def labeled(teacher: str, classes: int) -> Labeled:
-    """held.parquet of the teacher: fold -1 is the calibration split, others are cross-fitted. None held: no rows."""
-    path = files.champion(teacher) / "held.parquet"
+def labeled(teacher: Path, classes: int) -> Labeled:
+    """held.parquet of a net's artefact: fold -1 is the calibration split, others are cross-fitted. No file: no rows."""
+    path = teacher / "held.parquet"
     nothing = np.empty((0, classes), np.float32)
     if not path.is_file():
         return Labeled(nothing, False)
@@ -47,6 +48,12 @@ def labeled(teacher: str, classes: int) -> Labeled:
     prob_KC = compute.list_flatten(table["prob"]).to_numpy().reshape(-1, classes) if table.num_rows else nothing
     first = files.read_json(path.with_name("card.json"))["key"] == "r0"  # no student, which learnt from the pool
     return Labeled(prob_KC, first and bool(compute.all(compute.less(table["fold"], 0)).as_py()))
+
+
+def with_labels(sources: list[str]) -> list[str]:
+    """The sources that bring labeled images of their own: what else lies in them is of the same kind."""
+    origins = {name: files.read_table(files.catalog(name) / "labels.parquet", ["origin"])["origin"] for name in sources}
+    return [name for name, origin in origins.items() if compute.any(compute.equal(origin, "labeled")).as_py()]
 
 
 def order(ids: Any, seed: int) -> np.ndarray:

@@ -58,6 +58,13 @@ def _write(prob: Prob, source_of: dict[str, str] | None = None, held: Prob | Non
         i: (CLASSES[p.argmax()], float(p.max()), "kept" if p.max() > 0.6 else "low_confidence") for i, p in prob.items()
     }
     fabricated.label_table("r1", rows)
+    for name in {*(source_of or {}).values(), "digits"}:
+        origin = pa.array(["labeled"] if name == "digits" else [], pa.string())
+        shutil.rmtree(files.catalog(name), ignore_errors=True)
+        fabricated.publish(files.catalog(name), labels=pa.table({"origin": origin}))
+    raw = yaml.safe_load(Path("params.yaml").read_text())
+    raw["sources"] |= dict.fromkeys((source_of or {}).values(), raw["sources"]["digits"])
+    Path("params.yaml").write_text(yaml.safe_dump(raw, sort_keys=False))
     given = held or {}
     columns = {
         "image_id": pa.array(sorted(given), pa.string()),
@@ -144,7 +151,20 @@ def test_without_a_reference_a_first_run_says_so(capsys: pytest.CaptureFixture[s
     """No held-out predictions and no earlier run: nothing is compared, nothing is claimed."""
     _write(_outputs(_ids(0, 600), 4, sure=FOREIGN))
     assert _drift()["shifts"] == []
-    assert "no reference yet" in capsys.readouterr().out
+    assert "nothing to compare the pool with yet" in capsys.readouterr().out
+
+
+def test_a_source_without_labels_is_compared_with_the_pool_of_those_that_have_some() -> None:
+    """No held-out prediction is needed to name it; a source of the same kind passes."""
+    same, other = _outputs(_ids(1000, 60), 6, share=[0.6, 0.3, 0.1]), _outputs(_ids(2000, 60), 7, sure=FOREIGN)
+    _write(POOL | same, dict.fromkeys(same, "phone"))
+    assert _drift()["alarms"] == []
+    _write(POOL | same | other, dict.fromkeys(same, "phone") | dict.fromkeys(other, "web"))
+    with pytest.raises(
+        Held, match=r"of the source 'web' .* compared with 600 pool images of sources that bring"
+    ) as held:
+        _drift()
+    assert "phone" not in held.value.what
 
 
 def test_new_images_are_compared_with_those_of_the_run_before() -> None:
