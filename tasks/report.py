@@ -26,6 +26,7 @@ from tasks import files, wording
 from tasks.sections import (
     audit,
     calibration,
+    drift,
     evaluation,
     images,
     intake,
@@ -46,7 +47,7 @@ SECTIONS: tuple[ModuleType, ...] = (
     audit,
     labels,
     calibration,
-    # drift
+    drift,
     evaluation,
     robustness,
     images,

@@ -1,6 +1,7 @@
 """The drift stage: a pool that is not what the labels are of trains no student, and what moved is told from what did
 not. Fabricated outputs: a net that knows its classes is sure of most images, and of foreign ones it is not."""
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,11 @@ import yaml
 from PIL import Image
 
 from tasks import drift as module
-from tasks import files
+from tasks import files, report
 from tasks.errors import Held, Integrity, UserError
 from tasks.params import load
+from tasks.sections import drift as section
+from tasks.sections.material import Material
 from tasks.stage import Stage
 from tasks.student import student
 from tests import fabricated
@@ -284,6 +287,30 @@ def test_other_classes_are_other_labels() -> None:
         assert _drift()["relabel"]["flips"] == 0
     finally:
         CLASSES.reverse()
+
+
+def test_the_report_says_what_was_compared_and_what_was_not() -> None:
+    """An alarm in words, every comparison with its numbers, flips by class; without a reference `not measured`."""
+    _write(_outputs(_ids(0, 600), 4, sure=FOREIGN))
+    _drift()
+    run = Material(Stage("report", load(), ()), ["r1", "r2"], ["digits"], {}, {}, {})
+    content = section.section(run)
+    assert content is not None
+    page = report.render("title", {"drift": content})
+    assert "r1: <b>not measured</b>" in page
+    assert "first run: nothing to compare with" in page
+    new = _outputs(_ids(1000, 50), 7, sure=FOREIGN)
+    _write(POOL | new, dict.fromkeys(new, "web"), held=HELD)
+    _drift(action="report", max_confident_flips=1.0)
+    content = section.section(run)
+    assert content is not None
+    assert [row["name"] for row in content["groups"]].count("source web") == 2, "beside labels and beside the pool"
+    page = report.render("title", {"drift": content})
+    assert re.search(r"at least \d\d% of the source &#39;web&#39; \(50 images\) look foreign", page)
+    ((_, runs, relabel),) = content["runs"]
+    assert (runs, relabel["flips"]) == (2, sum(row["left"] for row in content["classes"]))
+    assert "<svg" in page
+    assert "not measured" not in page
 
 
 def test_a_student_refuses_labels_that_were_not_cleared() -> None:

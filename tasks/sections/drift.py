@@ -1,0 +1,59 @@
+"""Section `drift`: is the pool what the labels are of, and did the labels move between runs."""
+
+from typing import Any
+
+from tasks import figures, files
+from tasks.sections.material import Material
+
+SHOWN_CLASSES = 20  # the ones that changed most
+
+
+def section(run: Material) -> dict[str, Any] | None:
+    """What drift@rK found in each round; None where it did not run."""
+    found, history = {}, {}
+    for round_ in run.rounds:
+        if folder := run.artefact(files.drift(round_)):
+            found[round_] = files.read_json(folder / "drift.json")
+            history[round_] = files.read_json(folder / "history.json")
+    if not found:
+        return None
+    return {
+        "alarms": [(round_, alarm["text"]) for round_, drift in found.items() for alarm in drift["alarms"]],
+        "groups": [_group(round_, row) for round_, drift in found.items() for row in drift["shifts"]],
+        "unchecked": [round_ for round_, drift in found.items() if not drift["shifts"]],
+        "runs": [(round_, len(runs), _shares(found[round_]["relabel"])) for round_, runs in history.items()],
+        "chart": _chart(run, history),
+        "classes": _classes(found),
+    }
+
+
+def _group(round_: str, row: dict[str, Any]) -> dict[str, Any]:
+    name = "whole pool" if row["source"] is None else f"source {row['source']}"
+    return row | {"round": round_, "name": f"new in {name}" if row["new"] else name}
+
+
+def _shares(relabel: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The counts of a run against the one before, with shares that are None where there is nothing to share."""
+    if relabel is None:
+        return None
+    parts = {"flips": "compared", "confident_flips": "confident"}
+    return relabel | {
+        f"{part}_share": relabel[part] / relabel[of] if relabel[of] else None for part, of in parts.items()
+    }
+
+
+def _chart(run: Material, history: dict[str, list[dict[str, Any]]]) -> str | None:
+    """Labels that changed, by run; the students' colours. None where no round has a second run."""
+    series = [
+        (round_, run.rounds.index(round_) + 2, [(n, entry["flips"]) for n, entry in enumerate(runs, start=1) if n > 1])
+        for round_, runs in history.items()
+        if len(runs) > 1
+    ]
+    return figures.lines("drift", series, "run", "labels that changed, %") if series else None
+
+
+def _classes(found: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """The classes of the last round that has an earlier run, those that changed most first; none where nothing did."""
+    relabels = [drift["relabel"] for drift in found.values() if drift["relabel"]]
+    rows = [row for row in relabels[-1]["per_class"] if row["left"] or row["joined"]] if relabels else []
+    return sorted(rows, key=lambda row: -(row["left"] + row["joined"]))[:SHOWN_CLASSES]
