@@ -52,8 +52,9 @@ class _Clock:
         ran, seconds = (sum(column) for column in zip(*self.took, strict=True)) if self.took else (0, 0.0)
         if not ran:
             return where
-        one = seconds / ran * self.stages
-        left = max(one - (time.monotonic() - self.begin), 0.0) + one * (self.seeds - self.at)
+        each, begun = seconds / ran, time.monotonic() - self.begin
+        here = max(each * self.stages - begun, each * (self.stages - self.passed + 1))
+        left = here + each * self.stages * (self.seeds - self.at)
         return f"{where}, about {clock(left)} left"
 
 

@@ -39,7 +39,7 @@ from tasks.sections import (
 from tasks.sections.material import Material, gather
 from tasks.stage import Stage
 
-PARAMS = ("seed", "report", "rounds", "sources", "split.duplicates", "audit.at_least")
+PARAMS = ("seed", "report", "rounds", "sources", "split", "audit.at_least")
 SECTIONS: tuple[ModuleType, ...] = (
     verdict,
     scoreboard,

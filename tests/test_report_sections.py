@@ -120,3 +120,16 @@ def test_a_thousand_classes_stay_readable() -> None:
     listed = re.findall(r"class (\d{4})</span></th>", html)
     assert listed == [f"{i:04d}" for i in (*range(10), *range(990, 1000))]
     assert len(html) < 500_000
+
+
+def test_settings_are_those_the_artefacts_record() -> None:
+    """A setting on the page comes from the commit records of the artefacts; a ledger with rows is there by its hash."""
+    make(["ant", "bee"])
+    record = files.read_json(files.labels("r2") / files.MANIFEST)
+    files.write_json(
+        record | {"params": {"rounds.r2.curate": {"threshold": 0.123}}}, files.labels("r2") / files.MANIFEST
+    )
+    _study(0.9)
+    text = Page(_again()).text
+    assert re.search(r"rounds\.r2\.curate\.threshold\s*0\.123\s", text)
+    assert re.search(rf"{files.SEEDS} 13 rows\s*{files.sha256_file(files.SEEDS)}", text)
