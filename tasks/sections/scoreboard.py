@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tasks import figures, files, studies, wording
+from tasks import audits, figures, files, studies, wording
 from tasks.core.compare import compare
 from tasks.sections.material import Material, csv_rows
 
@@ -21,7 +21,7 @@ def section(run: Material) -> dict[str, Any]:
     }
     return {
         "board": board,
-        "budget": _labels_spent(run.scores[run.final]),
+        "budget": _labels_spent(run),
         "accuracies": figures.accuracies(shares) if shares else None,
         "training": figures.training(points),
         "study": _study(run),
@@ -67,9 +67,11 @@ def _marks(run: Material) -> dict[str, str]:
     return marks | ({decisions[run.final]["champion"]: "champion"} if run.final in decisions else {})
 
 
-def _labels_spent(final: dict[str, Any]) -> dict[str, int]:
+def _labels_spent(run: Material) -> dict[str, int]:
+    """Images that people named, by what for; those of audits count once however many people named them."""
+    test = run.scores[run.final]["test"]
     sizes = {name: files.rows(files.SPLIT / f"{name}.parquet") for name in ("labeled", "calib", "gate")}
-    return sizes | {"test": final["test"]["n"] if final["test"] else 0}
+    return sizes | {"audit": audits.spent(audits.read(run.plain(files.AUDIT))), "test": test["n"] if test else 0}
 
 
 def _study(run: Material) -> dict[str, Any] | None:
