@@ -161,7 +161,7 @@ def report(rows: list[Row]) -> None:
         )
     for name in ("exact", "one_sided", "class_exact", "class_one_sided", "wilson", "normal"):
         row = min(rows, key=lambda row: row[name])
-        where = f"{row['shape']}, {row['wrong']} wrong ({row['where']}), n = {row['n']}"
+        where = f"{row['shape']}, {1 - row['truth']:.4f} wrong ({row['where']}), n = {row['n']}"
         print(f"least coverage, {name}: {row[name]:.4f} ({where}; {row['draws']} audits)")
 
 
