@@ -31,7 +31,7 @@ def test_help_loads_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "heavy: []" in done.stdout
-    commands = ("run", "ui", "review", "curate", "check", "export", "verify", "table", "quarantine")
+    commands = ("run", "ui", "review", "audit", "curate", "check", "export", "verify", "table", "quarantine")
     for command in commands:
         assert command in done.stdout
 
