@@ -8,7 +8,7 @@ from tasks.sections.material import Material
 
 def section(run: Material) -> dict[str, Any] | None:
     """The audit card of each round, and what held-out labels say where there was no audit."""
-    said = audits.read(path) if (path := run.artefact(files.AUDIT)) else []
+    said = audits.read(run.plain(files.AUDIT))
     cards = []
     for round_ in run.rounds:
         labels, table = run.tables[round_], audit_sample.table_hash(round_)
