@@ -36,7 +36,7 @@ def git_user() -> str:
 
 def leave(action: Callable[[], int | None]) -> NoReturn:
     """End with the exit code of an action; a user's error is printed without traceback."""
-    from tasks.stage import exit_code
+    from tasks.errors import exit_code
 
     codes: list[int] = []
 

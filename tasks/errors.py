@@ -4,7 +4,15 @@ An error says what happened, where (file, row or key), why, and how to mend it. 
 without a traceback unless UNDERSTUDY_DEBUG is set.
 """
 
+import errno
+import os
+import shutil
+import sys
+import traceback
+from collections.abc import Callable
+
 DONE, BAD_INPUT, TOO_MANY_BAD, HELD, INTEGRITY, OUR_BUG, BUSY = 0, 2, 3, 4, 5, 70, 75
+INTERRUPTED = 130  # 128 + SIGINT: what a shell reports
 
 
 class UserError(Exception):
@@ -43,3 +51,36 @@ class Busy(UserError):
     """Somebody else is at work, or an input changed meanwhile: try later."""
 
     exit_code = BUSY
+
+
+def exit_code(action: Callable[[], None]) -> int:
+    """Call an action; print a user's error without traceback; return the exit code of C9."""
+    try:
+        action()
+    except UserError as error:
+        if os.environ.get("UNDERSTUDY_DEBUG"):
+            traceback.print_exc()
+        print(error, file=sys.stderr, flush=True)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("stopped by Ctrl-C; the same command continues", file=sys.stderr, flush=True)
+        return INTERRUPTED
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES}:
+            return _our_bug()
+        free = shutil.disk_usage(".").free
+        print(
+            f"error [cannot_write]: {error}; {free:,} bytes are free here; what was there before is unchanged\n"
+            "  fix: make room or mend the permissions, then run the same command again",
+            file=sys.stderr,
+        )
+        return BAD_INPUT
+    except Exception:
+        return _our_bug()
+    return 0
+
+
+def _our_bug() -> int:
+    traceback.print_exc()
+    print("error [our_bug]: this is a mistake of understudy, not yours; please report the lines above", file=sys.stderr)
+    return OUR_BUG

@@ -1,29 +1,56 @@
 """Every artefact's name and format, one way to publish it and one way to read it (contracts C1, C2, C6).
 
-An artefact is a directory. It becomes visible by one rename, with its commit record MANIFEST.json (size and sha256 of
-each file, hashes of inputs and settings) already inside: without a valid record it did not happen. Tables are Parquet
-with page checksums; nothing in an artefact depends on the time, the host or a temporary name.
+An artefact is a directory, published with its commit record (tasks/commit.py, whose names are had from here too).
+Tables are Parquet with page checksums; nothing in an artefact depends on the time, the host or a temporary name.
 """
 
-import hashlib
-import json
-import os
-import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tasks.commit import (
+    MANIFEST,
+    Entries,
+    digest,
+    keep,
+    manifest_hash,
+    move_into_place,
+    read_json,
+    recover,
+    replace_file,
+    replace_json,
+    seal,
+    settle,
+    sha256_file,
+    verify,
+    write_json,
+)
 from tasks.errors import Integrity
 
-SCHEMA_VERSION = 1
-MANIFEST = "MANIFEST.json"
+__all__ = [  # of tasks/commit.py
+    "MANIFEST",
+    "Entries",
+    "digest",
+    "keep",
+    "manifest_hash",
+    "move_into_place",
+    "read_json",
+    "recover",
+    "replace_file",
+    "replace_json",
+    "seal",
+    "settle",
+    "sha256_file",
+    "verify",
+    "write_json",
+]
+
 SUMMARY = "summary.json"
 WORK = Path(".work")
 NET = ("weights.safetensors", "card.json")  # the files that make a net what it is
-Entries = dict[str, dict[str, Any]]  # size and sha256 of each file, by its name in the artefact
 
 IMAGES = Path("data/images")  # <source>/part-NNNNN.parquet: image_id, bytes (encoded as they came)
 SPLIT = Path("data/split")  # classes.json, and tables: labeled, calib, gate, pool, duplicates, conflicts
@@ -171,171 +198,11 @@ def parts(directory: Path) -> list[Path]:
     return sorted(directory.rglob("part-*.parquet"))
 
 
-def write_json(value: Any, path: Path) -> None:
-    """JSON with sorted keys, for people and machines."""
-    path.write_text(json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8")
-
-
-def read_json(path: Path) -> Any:
-    """The counterpart of write_json."""
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
-def digest(value: Any) -> str:
-    """sha256 of a plain value in canonical JSON."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-
-def sha256_file(path: Path) -> str:
-    """sha256 of a file's content, as hexadecimal text."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def manifest_hash(directory: Path) -> str:
-    """The identity of a published artefact: sha256 of its commit record, which names every file's hash."""
-    path = directory / MANIFEST
-    if not path.is_file():
-        raise _uncommitted(directory)
-    return sha256_file(path)
-
-
 def net_hash(directory: Path) -> str:
     """Which net it is, whatever else lies beside its files: a hash of weights and card."""
     return digest([sha256_file(directory / name) for name in NET])
 
 
-def seal(staged: Path, record: dict[str, Any], kept: Entries | None = None) -> None:
-    """Flush every file of a staged directory to disk and write its commit record, last.
-
-    `kept` are the entries of files taken over by `keep`: they are on disk and hashed already.
-    """
-    entries: Entries = {}
-    for path in sorted(p for p in staged.rglob("*") if p.is_file()):
-        name = path.relative_to(staged).as_posix()
-        if kept and name in kept:
-            entries[name] = kept[name]
-            continue
-        _fsync(path)
-        entries[name] = {"size": path.stat().st_size, "sha256": sha256_file(path)}
-    write_json({"schema": SCHEMA_VERSION, **record, "files": entries}, staged / MANIFEST)
-    _fsync(staged / MANIFEST)
-    _fsync(staged)
-
-
-def keep(directory: Path, names: Iterable[str], staged: Path) -> Entries:
-    """Take files of a published artefact over into its staged successor, and return their entries of the record.
-
-    A link where the file system has them, so that nothing is copied or read: published files are never written in
-    place. Integrity when a file has not the recorded size; its content is verified by whoever reads it next.
-    """
-    entries: Entries = read_json(directory / MANIFEST)["files"]
-    taken = {name: entries[name] for name in names}
-    for name, entry in taken.items():
-        _refuse_other_size(directory, name, entry)
-        try:
-            (staged / name).hardlink_to(directory / name)
-        except OSError:  # a file system without links
-            shutil.copyfile(directory / name, staged / name)
-            _fsync(staged / name)
-    return taken
-
-
-def recover(staged: Path, target: Path) -> None:
-    """Bring back what a kill inside `move_into_place` left beside its place."""
-    old = staged.with_name(staged.name + ".old")
-    if old.exists() and not target.exists():
-        old.rename(target)
-
-
-def move_into_place(staged: Path, target: Path) -> None:
-    """Make a sealed directory visible under its name: a reader sees the old one, none, or the new one, never a mix."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if target.exists():
-        old = staged.with_name(staged.name + ".old")
-        shutil.rmtree(old, ignore_errors=True)
-        target.rename(old)
-        staged.rename(target)
-        shutil.rmtree(old)
-    else:
-        staged.rename(target)
-    _fsync(target.parent)
-
-
-def replace_file(path: Path, content: str) -> None:
-    """Publish one small text file: temporary name, fsync, rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(content, encoding="utf-8")
-    _fsync(temporary)
-    temporary.replace(path)
-    _fsync(path.parent)
-
-
-def verify(directory: Path) -> dict[str, Any]:
-    """Check a published artefact against its commit record, byte for byte, and return the record.
-
-    Raises Integrity naming the file and the stage to run again.
-    """
-    path = directory / MANIFEST
-    try:
-        record: dict[str, Any] = read_json(path)
-        files = record["files"]
-        stage = record["stage"]
-    except FileNotFoundError:
-        raise _uncommitted(directory) from None
-    except (ValueError, KeyError, TypeError):
-        raise Integrity("damaged_record", f"{path} is not a commit record", _again(directory)) from None
-    present = {p.relative_to(directory).as_posix() for p in directory.rglob("*") if p.is_file()} - {MANIFEST}
-    if odd := sorted(present ^ set(files)):
-        what = "is not in" if odd[0] in present else "is missing but stands in"
-        raise Integrity(
-            "changed_artefact", f"{directory / odd[0]} {what} the commit record of {stage}", _again(directory)
-        )
-    for name, entry in files.items():
-        _refuse_other_size(directory, name, entry)
-        if sha256_file(directory / name) != entry["sha256"]:
-            raise Integrity(
-                "changed_artefact",
-                f"{directory / name} was altered after {stage} wrote it (sha256 differs)",
-                _again(directory),
-            )
-    return record
-
-
-def replace_json(path: Path, value: Any) -> None:
-    """Publish one small JSON file."""
-    replace_file(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")
-
-
-def _refuse_other_size(directory: Path, name: str, entry: dict[str, Any]) -> None:
-    path = directory / name
-    size = path.stat().st_size if path.is_file() else 0
-    if size != entry["size"]:
-        what = f"{path} has {size} bytes, recorded: {entry['size']}"
-        raise Integrity("changed_artefact", what, _again(directory))
-
-
 def _damaged(path: Path, error: Exception) -> Integrity:
     """A table that cannot be read."""
     return Integrity("damaged_table", f"{path}: {error}", f"run `dvc repro` again after deleting {path.parent}")
-
-
-def _uncommitted(directory: Path) -> Integrity:
-    return Integrity(
-        "not_published",
-        f"{directory} has no commit record {MANIFEST}: it was never finished",
-        _again(directory),
-    )
-
-
-def _again(directory: Path) -> str:
-    return f"rm -r {directory}, then `dvc repro`: it is restored from the cache or computed again"
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

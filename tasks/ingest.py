@@ -21,13 +21,14 @@ from tasks.images.intake import Intake, counts, texts
 from tasks.images.record import Record, Refusal
 from tasks.images.shards import Shards
 from tasks.images.sources import open_source, prepare
-from tasks.images.supervise import check_all
+from tasks.images.supervise import Worker, check_all, crew
 from tasks.leftovers import bring_back
 from tasks.params import value_at
 from tasks.progress import Progress
 from tasks.stage import Stage, code_in_use
 
 PARAMS = ("sources.{key}", "ingest")
+INDEX = "index.parquet"
 
 
 def ingest(stage: Stage, name: str) -> None:
@@ -35,7 +36,15 @@ def ingest(stage: Stage, name: str) -> None:
     settings = stage.settings
     wanted = settings.sources[name]
     prepare(wanted)
-    stage.watch(Path(wanted.path), settings.scan.settle_seconds)
+    with crew(settings.ingest) as workers:
+        for worker in () if (stage.home / INDEX).exists() else workers:
+            worker.start()  # all is read: they start while this process looks at the source
+        stage.watch(Path(wanted.path), settings.scan.settle_seconds)
+        _ingest(stage, name, workers)
+
+
+def _ingest(stage: Stage, name: str, workers: list[Worker]) -> None:
+    settings, wanted = stage.settings, stage.settings.sources[name]
     source = open_source(name, wanted)
     if bring_back(name):
         print(f"{stage.name}: the settings name this source again; it goes on from what was moved aside")
@@ -45,9 +54,10 @@ def ingest(stage: Stage, name: str) -> None:
     shards, stored = _carry_on(stage, name, images)
     before = len(stored)
     key = files.digest([wanted.model_dump(), settings.ingest.model_dump(), code_in_use("tasks.images.")])
-    index = FileIndex(stage.home / "index.parquet", key, settings.scan.rehash)
+    index = FileIndex(stage.home / INDEX, key, settings.scan.rehash)
     intake = Intake(stored, resolved)
-    read = _take_in(stage, release.apply(source.records, releases), source.total, intake, shards, stored, index)
+    records = Progress(source.total, stage.name, "files"), release.apply(source.records, releases)
+    read = _take_in(workers, *records, intake, shards, stored, index)
     accepted, refused = intake.tables()
     orphans = intake.orphans(accepted)
     shards.drop(orphans)
@@ -60,7 +70,8 @@ def ingest(stage: Stage, name: str) -> None:
     files.write_json(source.classes, catalog / "classes.json")
     run = quarantine.write(refused_at, accepted, refused, intake.total_of, before_at=files.quarantine(name))
     index.write()
-    added = sum(files.rows(path) for path in shards.written)
+    stage.sealed(images, shards.written)
+    added = sum(files.rows(images / part) for part in shards.written)
     stage.summary(classes=len(source.classes), run=run, stored=before + added, **summary)
     stage.counts(read=read, new_images=added, shards_added=len(shards.written), **growth)
     _say(stage.name, intake, summary, refused, name)
@@ -86,9 +97,9 @@ def _carry_on(stage: Stage, name: str, images: Path) -> tuple[Shards, set[bytes]
 
 
 def _take_in(
-    stage: Stage,
+    workers: list[Worker],
+    progress: Progress,
     records: Iterable[Record],
-    total: int,
     intake: Intake,
     shards: Shards,
     stored: set[bytes],
@@ -96,7 +107,7 @@ def _take_in(
 ) -> int:
     """Take every record in and say how many had to be read; images that are not stored yet go into new shards."""
     read, lock = 0, Lock()
-    with Progress(total, stage.name, "files") as progress:
+    with progress:
 
         def to_read() -> Iterator[Record]:
             """The rest is known. Whoever checks may ask for records from a thread of its own."""
@@ -109,7 +120,7 @@ def _take_in(
                 if not known:
                     yield record
 
-        for checked in check_all(to_read(), stage.settings.ingest):
+        for checked in check_all(workers, to_read()):
             with lock:
                 index.note(checked)
                 read += not isinstance(checked.record.content, Refusal)

@@ -9,6 +9,7 @@ by chunk, to a store under .work that outlives the run: a killed run goes on the
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ from tasks.stage import Stage, code_in_use
 PARAMS = ("image", "label", "rounds.{key}.teacher")
 CODE = ("tasks.core.", "tasks.images.", "tasks.label", "tasks.models", "tasks.nets.")
 PART_ROWS = 100_000
+BAND_BYTES = 256 * 2**20  # of probabilities put into the pool's order at once, and no less than a part of the result
 STORE_BYTES = 10 * 2**30  # of predictions by earlier teachers of a round; the least recently used go first
 
 
@@ -41,24 +43,21 @@ def label(stage: Stage, round_: str) -> None:
     digest_N = _pool()
     store = _store(stage, teacher)
     predicted = _predict_in_chunks(stage, images, net, digest_N, store)
-    prob_NC = _in_order(store, digest_N, len(card["classes"]))
     out = stage.output(files.probs(round_))
-    for index, start in enumerate(range(0, len(digest_N), PART_ROWS)):
-        rows = slice(start, start + PART_ROWS)
-        part = _table(names(digest_N[rows]), prob_NC[rows])
-        files.write_table(part, out / f"part-{index:05d}.parquet")
+    for index, (digest_P, prob_PC) in enumerate(_parts(store, digest_N, len(card["classes"]))):
+        files.write_table(_table(names(digest_P), prob_PC), out / f"part-{index:05d}.parquet")
     stage.summary(images=len(digest_N), teacher=card["key"])
     stage.counts(predicted=predicted, reused=len(digest_N) - predicted)
     print(f"{stage.name}: {predicted} images predicted, {len(digest_N) - predicted} predictions reused")
 
 
 def _pool() -> np.ndarray:
-    """The pool's images, sorted, as digests: a million take 32 MB, and 120 MB as Python's strings."""
-    table = files.read_table(files.SPLIT / "pool.parquet", ["image_id", "status"])
-    digest_N = digests(table.filter(pc.equal(table["status"], pa.scalar("pool")))["image_id"])
-    del table
+    """The pool's images, sorted, as digests: a million take 32 MB, and with the table's text 250 MB for a moment."""
+    found = [np.empty(0, f"S{DIGEST}")]
+    for table in files.iter_batches([files.SPLIT / "pool.parquet"], PART_ROWS, ["image_id", "status"]):
+        found.append(digests(table.filter(pc.equal(table["status"], pa.scalar("pool")))["image_id"]))
     pa.default_memory_pool().release_unused()
-    return digest_N
+    return np.concatenate(found)
 
 
 def _store(stage: Stage, teacher: Path) -> Path:
@@ -122,8 +121,18 @@ def _done(store: Path) -> np.ndarray:
     return np.concatenate(found)
 
 
+def _parts(store: Path, digest_N: np.ndarray, classes: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Digests (P,) and probabilities (P, C) of each part of the result; the chunks are read once for a band of them."""
+    band = PART_ROWS * max(1, BAND_BYTES // (4 * classes * PART_ROWS))
+    for first in range(0, len(digest_N), band):
+        digest_B = digest_N[first : first + band]
+        prob_BC = _in_order(store, digest_B, classes)
+        for start in range(0, len(digest_B), PART_ROWS):
+            yield digest_B[start : start + PART_ROWS], prob_BC[start : start + PART_ROWS]
+
+
 def _in_order(store: Path, digest_N: np.ndarray, classes: int) -> np.ndarray:
-    """Probabilities (N, C) in the order of the pool, from all chunks; of images that left the pool nothing is taken."""
+    """Probabilities (N, C) in the order of the digests, from all chunks; of other images nothing is taken."""
     prob_NC, is_found_N = np.empty((len(digest_N), classes), np.float32), np.zeros(len(digest_N), bool)
     for path in _chunks(store):
         chunk = files.read_table(path)

@@ -8,7 +8,6 @@ snapshotted at the start and the stage refuses to publish when one of them chang
 """
 
 import ctypes
-import errno
 import fcntl
 import json
 import os
@@ -16,8 +15,8 @@ import shutil
 import signal
 import sys
 import time
-import traceback
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.metadata import version
@@ -25,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks import files
-from tasks.errors import BAD_INPUT, OUR_BUG, Busy, UserError
+from tasks.errors import Busy, UserError, exit_code
 from tasks.params import PARAMS_FILE, Settings, load, value_at
 from tasks.watch import Look, look
 
@@ -34,10 +33,10 @@ EACH = {
     "ingest": "sources",
     "fingerprint": "sources",
 }  # the section whose entries a stage is run for; `rounds` where none stands here
-INTERRUPTED = 130  # 128 + SIGINT: what a shell reports
 Snapshot = tuple[int, int, int]
 PLUMBING = {
     "tasks.stage",
+    "tasks.commit",
     "tasks.files",
     "tasks.params",
     "tasks.params_data",
@@ -158,6 +157,10 @@ class Stage:
         output = next(o for i, o in enumerate(self._outputs) if self._staged(i) == staged)
         output.kept |= files.keep(output.target, names, staged)
 
+    def sealed(self, staged: Path, entries: files.Entries) -> None:
+        """Files written into `staged` that are on disk already: their entries of the record, by `files.settle`."""
+        next(o for i, o in enumerate(self._outputs) if self._staged(i) == staged).kept |= entries
+
     def summary(self, **values: Any) -> None:
         """Numbers to stand in the first artefact's summary.json and in `dvc metrics`."""
         self._summary |= values
@@ -172,8 +175,12 @@ class Stage:
         origin = {"params": self._used, "inputs": self._inputs}
         staged = [self._staged(i) for i in range(len(self._outputs))]
         files.write_json(self._summary, staged[0] / files.SUMMARY)
-        for folder, output in zip(staged, self._outputs, strict=True):
+
+        def seal(folder: Path, output: _Output) -> None:
             files.seal(folder, record | (origin if output.origin else {"params": {}, "inputs": {}}), output.kept)
+
+        with ThreadPoolExecutor() as pool:  # most of it is waiting for the disk
+            list(pool.map(seal, staged, self._outputs))
         self._refuse_if_inputs_changed()
         for folder, output in zip(staged, self._outputs, strict=True):
             files.move_into_place(folder, output.target)
@@ -213,39 +220,6 @@ class Stage:
 def main(name: str, key: str) -> int:
     """Run the stage `name` of tasks/<name>.py for the round or source `key` ("" where there is none): its exit code."""
     return exit_code(lambda: _run(name, key))
-
-
-def exit_code(action: Callable[[], None]) -> int:
-    """Call an action; print a user's error without traceback; return the exit code of C9."""
-    try:
-        action()
-    except UserError as error:
-        if os.environ.get("UNDERSTUDY_DEBUG"):
-            traceback.print_exc()
-        print(error, file=sys.stderr, flush=True)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("stopped by Ctrl-C; the same command continues", file=sys.stderr, flush=True)
-        return INTERRUPTED
-    except OSError as error:
-        if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES}:
-            return _our_bug()
-        free = shutil.disk_usage(".").free
-        print(
-            f"error [cannot_write]: {error}; {free:,} bytes are free here; what was there before is unchanged\n"
-            "  fix: make room or mend the permissions, then run the same command again",
-            file=sys.stderr,
-        )
-        return BAD_INPUT
-    except Exception:
-        return _our_bug()
-    return 0
-
-
-def _our_bug() -> int:
-    traceback.print_exc()
-    print("error [our_bug]: this is a mistake of understudy, not yours; please report the lines above", file=sys.stderr)
-    return OUR_BUG
 
 
 def _run(name: str, key: str) -> None:

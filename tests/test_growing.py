@@ -13,16 +13,11 @@ from tasks import files, params
 from tasks.errors import Busy
 from tasks.ingest import PARAMS, ingest
 from tasks.leftovers import retire
-from tasks.split import Found, draw
 from tasks.stage import Stage
-from tests.conftest import Project
 from tests.images.workspace import Workspace, picture, write_all
 
 START = {f"labeled/{name}/{n}.png": picture(10 * c + n) for c, name in enumerate("ab") for n in range(2)}
 OLD = 1_000_000_000 * 10**9  # a time long ago, in ns
-
-
-NO_NEAR = params.Duplicates(near=False, distance=0.1, max_conflicts=0.05)
 
 
 def _images(workspace: Workspace) -> dict[str, str]:
@@ -257,21 +252,6 @@ def test_any_history_gives_what_one_look_gives(history: list[list[tuple[str, int
         assert len(_stored(workspace.folder)) == len(set(_stored(workspace.folder))), "stored twice"
 
 
-@settings(max_examples=50, deadline=None)
-@given(st.integers(2, 30), st.integers(1, 30), st.integers(1, 30), st.integers(0, 2**31 - 1))
-def test_a_grown_pool_moves_no_labeled_image(labeled: int, pool: int, more: int, seed: int) -> None:
-    """labeled, calib, gate and test are drawn from the labeled images alone."""
-    label_of = {f"{n:064x}": "ab"[n % 2] for n in range(labeled + 2)}
-    wanted = params.Split(labels=None, test=1 if labeled > 6 else 0, calib=0, gate=0, duplicates=NO_NEAR)
-    ids = [f"{10_000 + n:064x}" for n in range(pool + more)]
-
-    def drawn(pool_ids: list[str]) -> tuple[dict[str, str], ...]:
-        roles = draw(Found(["a", "b"], label_of, {*label_of}, {*pool_ids}, set()), wanted, seed)
-        return roles.labeled, roles.calib, roles.gate, roles.test
-
-    assert drawn(ids[:pool]) == drawn(ids)
-
-
 def test_only_what_the_source_says_is_unchanged_is_believed(tmp_path: Path) -> None:
     """The index answers for the very file it saw: another size, time, inode or settings and it is read."""
     workspace = Workspace(tmp_path)
@@ -287,49 +267,3 @@ def test_only_what_the_source_says_is_unchanged_is_believed(tmp_path: Path) -> N
     assert _run(workspace)["read"] == 0
     again = Workspace(tmp_path, ingest={"max_pixels": 100, "max_bad_fraction": 1.0})
     assert _run(again)["read"] == 4
-
-
-def _files(folder: Path) -> dict[str, int]:
-    return {p.relative_to(folder).as_posix(): p.stat().st_size for p in folder.rglob("*") if p.is_file()}
-
-
-def _grow_by_folder(project: Project) -> None:
-    """The tiny project with a folder of 16 labeled and 40 unlabeled pictures as its source."""
-
-    def change(raw: dict[str, Any]) -> None:
-        raw["sources"] = {"own": {"kind": "folder", "path": "pictures"}}
-        raw["split"].update(labels=None, test=4)
-        raw["image"].update(channels=3)
-        raw["train"].update(batch=4)
-        raw["ingest"].update(max_bad_fraction=1.0)
-        raw["label"].update(chunk=16)
-
-    project.edit(change)
-    labeled = {f"labeled/{name}/{n}.png": picture(50 * c + n) for c, name in enumerate("ab") for n in range(8)}
-    write_all(project.folder / "pictures", labeled | {f"pool/{n}.png": picture(1000 + n) for n in range(40)})
-
-
-def test_a_hundred_new_images_cost_a_hundred_predictions(fresh_project: Project, tmp_path: Path) -> None:
-    """Through real DVC: the teacher and the baseline are not trained again, exactly the new images are labeled, cache
-    and remote grow by the new shards alone; a broken new file changes nothing that follows from ingest."""
-    project = fresh_project.copy(tmp_path / "project")
-    _grow_by_folder(project)
-    project.run("dvc", "remote", "add", "-d", "there", str(tmp_path / "remote"))
-    wanted = ("label@r1", "baseline")
-    assert project.repro(*wanted)[0] == "ingest@own"
-    assert project.run("dvc", "push").returncode == 0
-    first = project.folder / "data/images/own/part-00000.parquet"
-    identity, known = (first.stat().st_ino, files.sha256_file(first)), _files(tmp_path / "remote")
-    write_all(project.folder / "pictures", {f"pool/new{n}.png": picture(2000 + n) for n in range(100)})
-    assert project.repro(*wanted) == ["ingest@own", "fingerprint@own", "split", "labeled", "label@r1"]
-    counts = files.read_json(project.folder / "data/metrics/label-r1.json")
-    assert (counts["predicted"], counts["reused"], counts["images"]) == (100, 40, 140)
-    assert (first.stat().st_ino, files.sha256_file(first)) == identity
-    shards = files.parts(project.folder / "data/images")
-    assert len(shards) == 2
-    assert project.run("dvc", "push").returncode == 0
-    added = {name: size for name, size in _files(tmp_path / "remote").items() if name not in known}
-    large = [size for size in added.values() if size == shards[1].stat().st_size]
-    assert (len(large), first.stat().st_size in added.values()) == (1, False), "an old shard was sent again"
-    write_all(project.folder / "pictures", {"pool/broken.png": b"", "pool/copy.png": picture(2000)})
-    assert project.repro(*wanted) == ["ingest@own", "split"]

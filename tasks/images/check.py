@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from PIL import Image, UnidentifiedImageError
 
+from tasks.images.jpeg import plain_frame
 from tasks.images.record import Refusal
 from tasks.images.sniff import DEEP, EIGHT_BIT, HEAD, has_cut_tail, sniff, webp_size
 
@@ -37,7 +38,7 @@ def check(content: bytes, path: str, max_pixels: int) -> Sound | Refusal:
         return format_
     if format_ == "WEBP" and (size := webp_size(content[:HEAD])) and size[0] * size[1] > max_pixels:
         return _too_large(*size, max_pixels)
-    verdict = _decoded(content, format_, max_pixels)
+    verdict = (_plain(content, max_pixels) if format_ == "JPEG" else None) or _decoded(content, format_, max_pixels)
     if format_ == "JPEG" and has_cut_tail(content):
         why = "the data end in zeros and without an end marker: a copy that was cut short?"
         return Refusal("suspect_tail", why, sound=verdict if isinstance(verdict, Sound) else None)
@@ -52,6 +53,22 @@ def _decoded(content: bytes, format_: str, max_pixels: int) -> Sound | Refusal:
         return Refusal("decoder_memory", "needs more memory than ingest.max_memory_mb allows")
     except Exception as error:  # Pillow's parsers raise almost anything on damaged bytes
         return _damaged(error, format_)
+
+
+def _plain(content: bytes, max_pixels: int) -> Sound | None:
+    """A sound plain JPEG, by Pillow's decoder without Pillow's reading of the header: a third of a small file's time.
+
+    None where anything is unusual or wrong: then the long way is gone, and says what.
+    """
+    frame = plain_frame(content)
+    if frame is None or frame[1] * frame[2] > max_pixels:
+        return None
+    mode, *size = frame
+    try:
+        image = Image.frombytes(mode, (size[0], size[1]), content, "jpeg", mode, "")
+    except Exception:
+        return None
+    return None if _is_filled_in(image, image.load()) else Sound("JPEG", mode, size[0], size[1], many_frames=False)
 
 
 def _check_open(image: Image.Image, format_: str, max_pixels: int) -> Sound | Refusal:

@@ -169,14 +169,14 @@ def _records(root: Path, layout: Layout) -> Iterator[Record]:
             refusal = Refusal("unreadable", f"the folder cannot be listed: {found.strerror}")
             yield Record(place, place, origin, label, refusal)
             continue
-        folder, prefix = Path(root, *parts), "/".join((*parts, ""))
+        folder, prefix = os.path.join(root, *parts, ""), "/".join((*parts, ""))
         for name, is_plain in found:
-            path = folder / name
-            content: Path | Refusal = path
+            path = folder + name
+            content: str | Refusal = path
             withheld = None
             if is_junk or _is_junk(name):
                 content = Refusal(IGNORED, "")
-            elif not is_plain and (refused := refuse_path(root, path)):
+            elif not is_plain and (refused := refuse_path(root, Path(path))):
                 content = refused
             elif not has_place:
                 content, withheld = Refusal("misplaced", STRAY[layout]), path

@@ -8,8 +8,8 @@ a decoder mended. Letters: N files.
 import hashlib
 import json
 import os
-from array import array
 from pathlib import Path
+from struct import Struct
 from typing import Any
 
 import numpy as np
@@ -21,9 +21,13 @@ from tasks.errors import Integrity
 from tasks.images.check import Sound
 from tasks.images.record import Record, Refusal
 from tasks.images.supervise import Checked
+from tasks.images.worker import Seen
 
-Seen = tuple[int, int, int]  # size, mtime_ns and inode; size, 0 and 0 of bytes that stand in a table
 NUMBERS = ("key", "size", "mtime_ns", "inode")
+ROW = Struct("<8sqqQ32si")  # what is remembered of a file: the columns of the table, in the order of `LAYOUT`
+LAYOUT = np.dtype(
+    [("key", ">u8"), ("size", "<i8"), ("mtime_ns", "<i8"), ("inode", "<u8"), ("image_id", "S32"), ("sound", "<i4")]
+)
 
 
 class FileIndex:
@@ -42,52 +46,44 @@ class FileIndex:
         self._id_N = table["image_id"].combine_chunks()
         self._sound_N = table["sound"].to_numpy()
         self._verdicts = [Sound(**fields) for fields in json.loads(metadata[b"sounds"])] if table.num_rows else []
-        self._next = {name: array("Q" if name in {"key", "inode"} else "q") for name in NUMBERS}
-        self._next_sound, self._next_ids = array("i"), bytearray()
+        self._next = bytearray()
         self._code_of: dict[Sound, int] = {}
-        self._reading: dict[str, tuple[Seen, bytes | None]] = {}
+        self._read_again: dict[str, tuple[Seen, bytes]] = {}
 
     def find(self, record: Record, stored: set[bytes]) -> Checked | None:
         """The check of an unchanged file whose image is `stored`; None when it has to be read."""
-        seen = _seen(record.content)
-        if seen is None:
-            return None
-        row = self._row(record.path, seen)
+        row = self._row(record)
         image_id = self._id_N[row].as_py() if row is not None else None
         if row is None or image_id not in stored:
-            image_id = None
-        elif isinstance(record.content, bytes):
-            if hashlib.sha256(record.content).digest() == image_id:
-                return self._known(record, row, image_id, seen)
-            image_id = None
-        elif not self._is_drawn(record.path):
-            return self._known(record, row, image_id, seen)
-        self._reading[record.path] = (seen, image_id)
+            return None
+        if isinstance(record.content, bytes):
+            is_same = hashlib.sha256(record.content).digest() == image_id
+            return self._known(record, row, image_id) if is_same else None
+        if not self._is_drawn(record.path):
+            return self._known(record, row, image_id)
+        self._read_again[record.path] = self._seen_at(row), image_id
         return None
 
     def note(self, checked: Checked) -> None:
         """Remember what was read. Integrity when a file is another one under the same size, time and inode."""
         path, verdict = checked.record.path, checked.verdict
-        seen, before = self._reading.pop(path, (None, None))
-        if seen is None:
-            return
-        readable = not isinstance(verdict, Refusal) or verdict.reason != "unreadable"
-        if before is not None and readable and checked.image_id != before.hex():
+        seen, before = self._read_again.pop(path, (None, b"")) if self._read_again else (None, b"")
+        if seen is not None and checked.seen in (None, seen) and checked.image_id != before.hex():
             what = f"{path!r} has other content than when it was taken in, but the same size and time: "
             fix = "restore the file; or `touch` it, and it is taken in as it is now"
             raise Integrity("changed_silently", what + "a damaged disk, or an edit that kept the time", fix)
-        if isinstance(verdict, Sound) and checked.image_id is not None:
-            self._keep(path, seen, bytes.fromhex(checked.image_id), verdict)
+        if isinstance(verdict, Sound) and checked.image_id is not None and checked.seen is not None:
+            self._keep(path, checked.seen, bytes.fromhex(checked.image_id), verdict)
 
     def write(self) -> None:
         """Leave the index for the next run."""
-        order = np.argsort(np.frombuffer(self._next["key"], np.uint64), kind="stable")
+        row_N = np.frombuffer(self._next, LAYOUT)
+        order = np.argsort(row_N["key"], kind="stable")
         columns: dict[str, Any] = {
-            name: np.frombuffer(values, np.uint64 if values.typecode == "Q" else np.int64)[order]
-            for name, values in self._next.items()
+            name: row_N[name][order].astype(LAYOUT[name].newbyteorder("=")) for name in (*NUMBERS, "sound")
         }
-        ids = pa.FixedSizeBinaryArray.from_buffers(pa.binary(32), len(order), [None, pa.py_buffer(self._next_ids)])
-        columns |= {"image_id": ids.take(order), "sound": np.frombuffer(self._next_sound, np.int32)[order]}
+        ids = pa.py_buffer(row_N["image_id"][order].tobytes())
+        columns["image_id"] = pa.FixedSizeBinaryArray.from_buffers(pa.binary(32), len(order), [None, ids])
         about = {
             "key": self._key,
             "run": str(self._run),
@@ -97,30 +93,35 @@ class FileIndex:
         files.write_table(pa.table(columns).replace_schema_metadata(about), temporary)
         temporary.replace(self._path)
 
-    def _row(self, path: str, seen: Seen) -> int | None:
+    def _row(self, record: Record) -> int | None:
+        """The row of a file as it is now. Only one whose name is known is looked at: a new one costs no system call."""
         if not len(self._key_N):
             return None
-        key = np.uint64(_number(path))
+        key = np.uint64(int.from_bytes(_key(record.path)))
         row = int(np.searchsorted(self._key_N, key))
+        seen = None
         while row < len(self._key_N) and self._key_N[row] == key:
-            if tuple(int(values[row]) for values in self._seen) == seen:
+            seen = seen or _seen(record.content)
+            if self._seen_at(row) == seen:
                 return row
             row += 1
         return None
 
-    def _known(self, record: Record, row: int, image_id: bytes, seen: Seen) -> Checked:
-        verdict = self._verdicts[self._sound_N[row]]
+    def _seen_at(self, row: int) -> Seen:
+        size, time, inode = (int(values[row]) for values in self._seen)
+        return size, time, inode
+
+    def _known(self, record: Record, row: int, image_id: bytes) -> Checked:
+        verdict, seen = self._verdicts[self._sound_N[row]], self._seen_at(row)
         self._keep(record.path, seen, image_id, verdict)
-        return Checked(record, image_id.hex(), b"", verdict)
+        return Checked(record, image_id.hex(), b"", verdict, seen)
 
     def _keep(self, path: str, seen: Seen, image_id: bytes, verdict: Sound) -> None:
-        for name, value in zip(NUMBERS, (_number(path), *seen), strict=True):
-            self._next[name].append(value)
-        self._next_ids += image_id
-        self._next_sound.append(self._code_of.setdefault(verdict, len(self._code_of)))
+        code = self._code_of.setdefault(verdict, len(self._code_of))
+        self._next += ROW.pack(_key(path), *seen, image_id, code)
 
     def _is_drawn(self, path: str) -> bool:
-        return _number(f"{self._run}:{path}") < self._rehash * 2**64
+        return int.from_bytes(_key(f"{self._run}:{path}")) < self._rehash * 2**64
 
 
 def _read(path: Path) -> pa.Table:
@@ -137,7 +138,7 @@ def _read(path: Path) -> pa.Table:
         return pa.table({name: pa.array([], kind) for name, kind in types.items()})
 
 
-def _seen(content: bytes | Path | Refusal) -> Seen | None:
+def _seen(content: bytes | str | Refusal) -> Seen | None:
     if isinstance(content, bytes):
         return len(content), 0, 0
     if isinstance(content, Refusal):
@@ -149,5 +150,5 @@ def _seen(content: bytes | Path | Refusal) -> Seen | None:
     return info.st_size, info.st_mtime_ns, info.st_ino
 
 
-def _number(text: str) -> int:
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest())
+def _key(text: str) -> bytes:
+    return hashlib.blake2b(text.encode(), digest_size=8).digest()

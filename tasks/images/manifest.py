@@ -187,7 +187,7 @@ def _record(manifest: Manifest, row: Row, twins: Twins) -> Record:
     path = printable(row.path or "")
     if table.has_images:
         path = f"{table.path.stem}#{row.number}" + (f"/{path}" if path else "")
-    content: bytes | Path | Refusal
+    content: bytes | str | Refusal
     if not table.has_images and twins.is_repetition(manifest.named(row)):
         content = Refusal(IGNORED, "a row before it says the same")
     elif row.image is not None:
@@ -196,7 +196,7 @@ def _record(manifest: Manifest, row: Row, twins: Twins) -> Record:
         content = Refusal("bad_path", f"the row has no bytes and its path {reason}")
     else:
         file = manifest.root / (row.path or "")
-        content = refuse_path(manifest.root, file) or file
+        content = refuse_path(manifest.root, file) or str(file)
     if origin == "test" and label is None and not isinstance(content, Refusal):
         return Record(path, table.path.name, origin, label, Refusal("no_label", "a test image needs a label"), content)
     return Record(path, table.path.name, origin, label, content)

@@ -21,7 +21,7 @@ class Refusal:
     sound: Any = None  # decode.Sound where the bytes are good all the same, and a person may take them
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that takes four times as long to make, and there is one for every file
 class Record:
     """One file or row of a source. `path` is relative to the source and valid UTF-8, whatever the file's name is."""
 
@@ -29,8 +29,8 @@ class Record:
     place: str  # the folder or manifest it comes from, to sum up what was refused
     origin: Origin | None  # None: it lies where nothing belongs
     label: str | None
-    content: bytes | Path | Refusal  # encoded image, where to read it, or why that must not be tried
-    withheld: bytes | Path | None = None  # what a refusal keeps back although it could be read
+    content: bytes | str | Refusal  # encoded image, the file to read it from, or why that must not be tried
+    withheld: bytes | str | None = None  # what a refusal keeps back although it could be read
     released: str | None = None  # the reason of a refusal that a person overruled
 
 
@@ -45,6 +45,8 @@ class Source:
 
 def printable(path: str | Path) -> str:
     """A path as valid UTF-8: bytes that are none are written as \\xNN."""
+    if isinstance(path, str) and path.isascii():
+        return path
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 

@@ -3,7 +3,6 @@
 Pure Python: the workers that run the parsers load this too.
 """
 
-import os
 import struct
 from pathlib import PurePosixPath
 
@@ -75,8 +74,8 @@ def _named_by(head: bytes) -> str:
 
 def wrong_extension(path: str, format_: str) -> bool:
     """Whether the name promises another format than the content has; a name without extension promises nothing."""
-    suffix = os.path.splitext(path)[1].lower()
-    return len(suffix) > 1 and suffix not in SUFFIXES[format_]
+    at = path.rfind(".")
+    return path.rfind("/") + 1 < at < len(path) - 1 and path[at:].lower() not in SUFFIXES[format_]
 
 
 def webp_size(head: bytes) -> tuple[int, int] | None:

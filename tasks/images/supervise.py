@@ -12,6 +12,7 @@ import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from queue import SimpleQueue
@@ -20,32 +21,46 @@ from typing import Any, NamedTuple
 from tasks import params
 from tasks.images.check import Sound
 from tasks.images.record import Record, Refusal
-from tasks.images.worker import CHECK, PIPE_BYTES, READY
+from tasks.images.worker import CHECK, PIPE_BYTES, READY, Seen
 
 FIRST, MOST, CHUNK_BYTES = 16, 256, 2**19  # records in the first chunk, in any chunk; bytes wanted in a chunk
 ROOT = Path(__file__).resolve().parents[2]
 
 
 class Checked(NamedTuple):
-    """A record after its check; `content` is empty when it was refused, `image_id` None when it was never read."""
+    """A record after its check; `content` is empty when it was refused, `image_id` None when it was never read.
+
+    `seen` is what the file was like when it was read; None where nothing was read.
+    """
 
     record: Record
     image_id: str | None
     content: bytes
     verdict: Sound | Refusal
+    seen: Seen | None = None
 
 
 class Died(Exception):
     """A worker ended in the middle of an answer."""
 
 
-def check_all(records: Iterable[Record], ingest: params.Ingest, check: str = CHECK) -> Iterator[Checked]:
-    """Check records in one process per core; they come out in their order, and only a few are in memory at a time.
+@contextmanager
+def crew(ingest: params.Ingest, check: str = CHECK) -> Iterator[list["Worker"]]:
+    """A worker process per core, each started when it is first asked or `start`ed; they end with the block.
 
     `check` is the import path of the function that judges bytes, (content, path, max_pixels) -> Sound | Refusal.
     """
-    todo, cores = iter(records), os.cpu_count() or 1
-    workers = [Worker(ingest, check) for _ in range(cores)]
+    workers = [Worker(ingest, check) for _ in range(os.cpu_count() or 1)]
+    try:
+        yield workers
+    finally:
+        for worker in workers:
+            worker.close()
+
+
+def check_all(workers: list["Worker"], records: Iterable[Record]) -> Iterator[Checked]:
+    """Check records by a crew; they come out in their order, and only a few are in memory at a time."""
+    todo, cores = iter(records), len(workers)
     idle = SimpleQueue[Worker]()
     for worker in workers:
         idle.put(worker)
@@ -53,29 +68,25 @@ def check_all(records: Iterable[Record], ingest: params.Ingest, check: str = CHE
     def work(chunk: list[Record]) -> list[Checked]:
         worker = idle.get()
         try:
-            return _ask_all(worker, chunk, ingest)
+            return _ask_all(worker, chunk)
         finally:
             idle.put(worker)
 
     running: deque[Future[list[Checked]]] = deque()
     size = FIRST
-    try:
-        with ThreadPoolExecutor(cores) as pool:
-            while True:
-                while len(running) < 2 * cores and (chunk := list(islice(todo, size))):
-                    running.append(pool.submit(work, chunk))
-                if not running:
-                    return
-                done = running.popleft().result()
-                mean = sum(len(checked.content) for checked in done) // len(done)
-                size = max(1, min(MOST, CHUNK_BYTES // (mean + 1)))
-                yield from done
-    finally:
-        for worker in workers:
-            worker.close()
+    with ThreadPoolExecutor(cores) as pool:
+        while True:
+            while len(running) < 2 * cores and (chunk := list(islice(todo, size))):
+                running.append(pool.submit(work, chunk))
+            if not running:
+                return
+            done = running.popleft().result()
+            mean = sum(len(checked.content) for checked in done) // len(done)
+            size = max(1, min(MOST, CHUNK_BYTES // (mean + 1)))
+            yield from done
 
 
-def _ask_all(worker: "Worker", chunk: list[Record], ingest: params.Ingest) -> list[Checked]:
+def _ask_all(worker: "Worker", chunk: list[Record]) -> list[Checked]:
     try:
         return worker.ask(chunk)
     except Died:
@@ -85,25 +96,27 @@ def _ask_all(worker: "Worker", chunk: list[Record], ingest: params.Ingest) -> li
         try:
             checked += worker.ask([record])
         except Died:
-            checked.append(Checked(record, None, b"", _cause(worker.exit_code, ingest)))
+            checked.append(Checked(record, None, b"", worker.cause()))
     return checked
 
 
-def _cause(exit_code: int, ingest: params.Ingest) -> Refusal:
-    if exit_code == -signal.SIGALRM:
-        return Refusal("decoder_timeout", f"not decoded within ingest.max_seconds: {ingest.max_seconds:g}")
-    how = signal.Signals(-exit_code).name if exit_code < 0 else f"exit code {exit_code}"
-    return Refusal("decoder_crash", f"the process that decoded it died of it: {how}")
-
-
 class Worker:
-    """One worker process, started when it is first asked and again after it died. Used by one thread at a time."""
+    """One worker process, started again after it died. Used by one thread at a time."""
 
     def __init__(self, ingest: params.Ingest, check: str) -> None:
         limits = ingest.model_dump(include={"max_pixels", "max_seconds", "max_memory_mb"})
         self._options = json.dumps({**limits, "check": check})
+        self._max_seconds = ingest.max_seconds
         self._process: subprocess.Popen[bytes] | None = None
-        self.exit_code = 0
+        self._is_ready = False
+        self._exit_code = 0
+
+    def cause(self) -> Refusal:
+        """Why an image is refused of which the process died."""
+        if self._exit_code == -signal.SIGALRM:
+            return Refusal("decoder_timeout", f"not decoded within ingest.max_seconds: {self._max_seconds:g}")
+        how = signal.Signals(-self._exit_code).name if self._exit_code < 0 else f"exit code {self._exit_code}"
+        return Refusal("decoder_crash", f"the process that decoded it died of it: {how}")
 
     def ask(self, records: list[Record]) -> list[Checked]:
         """The verdicts on some records. Died when the process ended before it gave them all."""
@@ -115,7 +128,7 @@ class Worker:
         ]
 
     def _talk(self, records: list[Record]) -> list[Checked]:
-        process = self._process or self._start()
+        process = self._ready()
         assert process.stdin is not None
         assert process.stdout is not None
         own = [record.content if isinstance(record.content, bytes) else b"" for record in records]
@@ -124,21 +137,23 @@ class Worker:
             process.stdin.write(json.dumps(items).encode() + b"\n")
             process.stdin.writelines(content for content in own if content)
             process.stdin.flush()
-            rows = self._rows(process.stdout.readline())
+            rows, read = self._rows(process.stdout.readline()), process.stdout.read
             return [
-                _checked(record, row, content or self._exactly(process.stdout.read(row[1]), row[1]))
+                _checked(record, row, content or self._exactly(read(row[1]), row[1]))
                 for record, row, content in zip(records, rows, own, strict=True)
             ]
         except (BrokenPipeError, ConnectionResetError):
             raise self._dead() from None
 
-    def _rows(self, line: bytes) -> list[list[Any]]:
+    def _rows(self, line: bytes) -> list[Any]:
+        """image_id, bytes that follow, verdict, and size, time and inode for each record."""
         if not line.endswith(b"\n"):
             raise self._dead()
-        rows = json.loads(line)
-        if isinstance(rows, str):
-            raise RuntimeError(f"a worker that checks images failed:\n{rows}")
-        return list(rows)
+        said = json.loads(line)
+        if isinstance(said, str):
+            raise RuntimeError(f"a worker that checks images failed:\n{said}")
+        verdicts = [Refusal(*fields) if len(fields) == 2 else Sound(*fields) for fields in said[0]]
+        return [(image_id, size, verdicts[number], tuple(seen)) for image_id, size, number, *seen in said[1]]
 
     def _exactly(self, content: bytes, size: int) -> bytes:
         if len(content) < size:
@@ -148,13 +163,17 @@ class Worker:
     def _dead(self) -> Died:
         process, self._process = self._process, None
         assert process is not None
-        self.exit_code = _end(process)
+        self._exit_code = _end(process)
         return Died()
 
-    def _start(self) -> subprocess.Popen[bytes]:
-        """Without site: its modules are found where ours are, and start-up files of packages cost time."""
+    def start(self) -> subprocess.Popen[bytes]:
+        """Start the process, and do not wait for it.
+
+        Without site: its modules are found where ours are, and start-up files of packages cost time.
+        """
         paths = os.pathsep.join([str(ROOT), *(path or os.getcwd() for path in sys.path)])
-        process = subprocess.Popen(
+        self._is_ready = False
+        self._process = subprocess.Popen(
             [sys.executable, "-S", "-P", "-m", "tasks.images.worker", self._options],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -162,10 +181,15 @@ class Worker:
             bufsize=PIPE_BYTES,
             pipesize=PIPE_BYTES,
         )
+        return self._process
+
+    def _ready(self) -> subprocess.Popen[bytes]:
+        process = self._process or self.start()
         assert process.stdout is not None
-        if process.stdout.readline() != READY:
+        if not self._is_ready and process.stdout.readline() != READY:
+            self._process = None
             raise RuntimeError(f"a worker that checks images did not start: exit code {_end(process)}")
-        self._process = process
+        self._is_ready = True
         return process
 
     def close(self) -> None:
@@ -180,8 +204,7 @@ def _item(record: Record) -> str | list[Any]:
     assert not isinstance(record.content, Refusal)
     if isinstance(record.content, bytes):
         return [record.path, len(record.content), record.released]
-    path = os.fspath(record.content)
-    return path if record.released is None else [path, None, record.released]
+    return record.content if record.released is None else [record.content, None, record.released]
 
 
 def _end(process: subprocess.Popen[bytes]) -> int:
@@ -194,8 +217,6 @@ def _end(process: subprocess.Popen[bytes]) -> int:
     return process.wait()
 
 
-def _checked(record: Record, row: list[Any], content: bytes) -> Checked:
-    image_id, _, *fields = row
-    if len(fields) == 2:
-        return Checked(record, image_id, b"", Refusal(*fields))
-    return Checked(record, image_id, content, Sound(*fields))
+def _checked(record: Record, row: tuple[Any, ...], content: bytes) -> Checked:
+    image_id, _, verdict, seen = row
+    return Checked(record, image_id, b"" if isinstance(verdict, Refusal) else content, verdict, seen)

@@ -27,6 +27,8 @@ PIPE_BYTES = 2**20  # Linux lets any user have a pipe as large as this
 TIMED_TOGETHER = 8  # images that share the time of one
 SMALL = 2**20  # a file up to this many bytes is read at once
 VANISHED = Refusal("unstable_file", "it vanished while it was read")
+Seen = tuple[int, int, int]  # size, mtime_ns and inode of a file; size, 0 and 0 of bytes that stand in a table
+NOWHERE: Seen = (0, 0, 0)
 Check = Callable[[bytes, str, int], Any]
 
 
@@ -47,47 +49,51 @@ def main(options: dict[str, Any]) -> None:
 
 
 def _answer_all(items: list[Any], requests: BinaryIO, check: Check, options: dict[str, Any]) -> tuple[Any, list[bytes]]:
-    """A row for every item, and their contents; instead of the rows a text when we made a mistake.
+    """The different verdicts and a row for every item, and the contents; in their place a text when we made a mistake.
+
+    A row: image_id, length of the content that goes back, number of the verdict, and what identifies the file's state.
 
     The time of one image is given to several, which saves calls: where that is too little, each is asked for alone.
     """
-    rows, contents = [], []
+    rows, contents, max_pixels = [], [], options["max_pixels"]
+    verdicts: dict[tuple[Any, ...], int] = {}
     try:
         for number, item in enumerate(items):
             name, length, *_ = (item, None) if isinstance(item, str) else item
-            content = read_file(name, options["max_pixels"]) if length is None else requests.read(length)
+            content, seen = read_file(name, max_pixels) if length is None else (requests.read(length), (length, 0, 0))
             if number % TIMED_TOGETHER == 0:
                 signal.setitimer(signal.ITIMER_REAL, options["max_seconds"])
-            row, back = _answer(item, content, check, options["max_pixels"])
-            rows.append(row)
+            verdict, image_id, back = _answer(item, content, check, max_pixels)
+            rows.append((image_id, len(back), verdicts.setdefault(verdict, len(verdicts)), *seen))
             contents.append(back)
         signal.setitimer(signal.ITIMER_REAL, 0)
     except Exception:
         return traceback.format_exc(), []
-    return rows, contents
+    return (list(verdicts), rows), contents
 
 
-def _answer(item: Any, content: bytes | Refusal, check: Check, max_pixels: int) -> tuple[list[Any], bytes]:
-    """A row: image_id, length of the content that goes back, then the fields of Sound or of Refusal.
+def _answer(
+    item: Any, content: bytes | Refusal, check: Check, max_pixels: int
+) -> tuple[tuple[Any, ...], str | None, bytes]:
+    """The fields of Sound or of Refusal, the image_id, and the content where the parent does not have it yet.
 
     The item is a path that was read, and whose content the parent does not have yet, or a list: a name, the length of
     the content (null: a file that was read), and the reason of a refusal that a person overruled, where there is one.
     """
     if isinstance(content, Refusal):
-        return [None, 0, content.reason, content.detail], b""
+        return (content.reason, content.detail), None, b""
     name, length, released = (item, None, None) if isinstance(item, str) else (*item, None)[:3]
     verdict = check(content, name, max_pixels)
     if isinstance(verdict, Refusal) and verdict.sound is not None and verdict.reason == released:
         verdict = verdict.sound
     image_id = hashlib.sha256(content).hexdigest()
     if isinstance(verdict, Refusal):
-        return [image_id, 0, verdict.reason, verdict.detail], b""
-    back = content if length is None else b""
-    return [image_id, len(back), *verdict], back
+        return (verdict.reason, verdict.detail), image_id, b""
+    return tuple(verdict), image_id, content if length is None else b""
 
 
-def read_file(path: str, max_pixels: int) -> bytes | Refusal:
-    """A file's bytes; of a large file that cannot be an image only the first ones are read.
+def read_file(path: str, max_pixels: int) -> tuple[bytes | Refusal, Seen]:
+    """A file's bytes, and size, mtime_ns and inode; of a large file that cannot be an image the first ones are read.
 
     A file that changes or vanishes meanwhile is read once more, then refused: it may be half an old and half a new one.
     """
@@ -95,23 +101,23 @@ def read_file(path: str, max_pixels: int) -> bytes | Refusal:
         try:
             file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError as error:
-            return VANISHED if number else Refusal("unreadable", str(error.strerror))
+            return VANISHED if number else Refusal("unreadable", str(error.strerror)), NOWHERE
         except OSError as error:
-            return Refusal("unreadable", str(error.strerror))
+            return Refusal("unreadable", str(error.strerror)), NOWHERE
         try:
             before = os.fstat(file)
             content = _read(file, path, before.st_size, max_pixels)
             if isinstance(content, Refusal) or (
                 len(content) == before.st_size and _state(before) == _state(os.fstat(file))
             ):
-                return content
+                return content, (before.st_size, before.st_mtime_ns, before.st_ino)
         except OSError as error:
-            return Refusal("unreadable", str(error.strerror))
+            return Refusal("unreadable", str(error.strerror)), NOWHERE
         except MemoryError:
-            return Refusal("decoder_memory", "is larger than ingest.max_memory_mb allows")
+            return Refusal("decoder_memory", "is larger than ingest.max_memory_mb allows"), NOWHERE
         finally:
             os.close(file)
-    return Refusal("unstable_file", "it changed while it was read, twice")
+    return Refusal("unstable_file", "it changed while it was read, twice"), NOWHERE
 
 
 def _read(file: int, path: str, size: int, max_pixels: int) -> bytes | Refusal:

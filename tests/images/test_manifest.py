@@ -70,7 +70,7 @@ def test_one_file_is_labeled_and_pool(tmp_path: Path) -> None:
     (tmp_path / "b.png").write_bytes(b"b")
     records = list(manifest.read(tmp_path / "all.parquet").records)
     assert [(r.origin, r.label) for r in records] == [("labeled", "ant"), ("pool", None), ("labeled", "ant")]
-    assert records[1].content == tmp_path / "b.png"
+    assert records[1].content == str(tmp_path / "b.png")
     assert isinstance(records[2].content, Refusal)
 
 

@@ -5,6 +5,7 @@ import itertools
 import os
 import sys
 import threading
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from tasks import params
 from tasks.images.check import Sound
 from tasks.images.decode import decode
 from tasks.images.record import Record, Refusal
-from tasks.images.supervise import Checked, check_all
+from tasks.images.supervise import Checked, check_all, crew
 from tasks.images.worker import read_file
 from tests.golden.writers import png
 from tests.images.hostile import CHECK, damaged
@@ -25,8 +26,15 @@ INGEST = params.Ingest(max_pixels=1_000_000, max_seconds=2.0, max_memory_mb=512,
 REASON = {"abort": "decoder_crash", "exit": "decoder_crash", "hang": "decoder_timeout"}
 
 
-def _record(name: str, content: bytes | Path | Refusal) -> Record:
+def _record(name: str, content: bytes | str | Refusal) -> Record:
     return Record(name, "here", "pool", None, content)
+
+
+def _check(
+    records: Iterable[Record], ingest: params.Ingest, check: str = "tasks.images.check:check"
+) -> Iterator[Checked]:
+    with crew(ingest, check) as workers:
+        yield from check_all(workers, records)
 
 
 def _reason(checked: Checked) -> str:
@@ -52,8 +60,8 @@ def test_only_the_guilty_are_lost_and_nobody_moves(tmp_path: Path) -> None:
             records.append(_record(name, content))
         else:
             (tmp_path / name).write_bytes(content)
-            records.append(_record(name, tmp_path / name))
-    done = list(check_all(iter(records), INGEST, CHECK))
+            records.append(_record(name, str(tmp_path / name)))
+    done = list(_check(iter(records), INGEST, CHECK))
     assert [checked.record for checked in done] == records
     for number, checked in enumerate(done):
         if number in bad_at:
@@ -73,7 +81,7 @@ def test_a_worker_killed_from_outside_costs_nothing(tmp_path: Path) -> None:
     """An image that was in a worker's hands when somebody killed it is judged again, and is sound."""
     records = [_record(f"{n}.png", picture(n)) for n in range(40)]
     records[20] = _record(f"once={tmp_path}/killed", picture(20))
-    done = list(check_all(records, INGEST, CHECK))
+    done = list(_check(records, INGEST, CHECK))
     assert (tmp_path / "killed").exists()
     assert [_reason(checked) for checked in done] == ["none"] * 40
 
@@ -83,23 +91,23 @@ def test_memory_is_limited_by_the_kernel() -> None:
     rows = [b"\0" * 5000 * 3] * 5000
     bomb = png(rows, 5000, 5000, 8, 2)
     ingest = INGEST.model_copy(update={"max_pixels": 100_000_000, "max_memory_mb": 128, "max_seconds": 60.0})
-    done = list(check_all([_record("bomb.png", bomb), _record("a.png", picture(0))], ingest))
+    done = list(_check([_record("bomb.png", bomb), _record("a.png", picture(0))], ingest))
     assert [_reason(checked) for checked in done] == ["decoder_memory", "none"]
 
 
 def test_our_own_mistake_is_not_blamed_on_an_image() -> None:
     """An error of a check is raised with its traceback; a check that cannot be loaded is no crash of a decoder."""
     with pytest.raises(RuntimeError, match="a mistake of ours"):
-        list(check_all([_record("bug.png", picture(0))], INGEST, CHECK))
+        list(_check([_record("bug.png", picture(0))], INGEST, CHECK))
     with pytest.raises(RuntimeError, match="did not start"):
-        list(check_all([_record("a.png", picture(0))], INGEST, "tests.images.hostile_not:check"))
+        list(_check([_record("a.png", picture(0))], INGEST, "tests.images.hostile_not:check"))
     assert not _workers()
 
 
 def test_stopping_early_leaves_no_process() -> None:
     """Who takes only a few results of an endless source gets them, and the workers end."""
     endless = (_record(f"{n}.png", picture(n % 5)) for n in itertools.count())
-    checked = check_all(endless, INGEST)
+    checked = _check(endless, INGEST)
     first = list(itertools.islice(checked, 50))
     checked.close()  # type: ignore[attr-defined]
     assert [c.record.path for c in first] == [f"{n}.png" for n in range(50)]
@@ -118,7 +126,7 @@ def test_workers_are_light() -> None:
 def test_damaged_images_are_refused_or_usable() -> None:
     """2,000 damaged images: none is lost, every refusal has a reason, everything accepted can be decoded (B5)."""
     contents = list(damaged(2000))
-    done = list(check_all((_record(f"{n}.bin", c) for n, c in enumerate(contents)), INGEST))
+    done = list(_check((_record(f"{n}.bin", c) for n, c in enumerate(contents)), INGEST))
     assert [checked.record.content for checked in done] == contents
     reasons = {_reason(checked) for checked in done}
     assert reasons <= {"none", "truncated", "decode_error", "too_large", "not_an_image", "format_not_allowed",
@@ -136,7 +144,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path) -> None
     path = tmp_path / "a.png"
     big = picture(0) + np.random.default_rng(0).bytes(4_000_000)
     path.write_bytes(big)
-    assert read_file(str(path), 1_000_000) == big
+    assert read_file(str(path), 1_000_000)[0] == big
     stop = threading.Event()
 
     def rewrite() -> None:
@@ -148,14 +156,14 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path) -> None
     writer = threading.Thread(target=rewrite)
     writer.start()
     try:
-        seen = [read_file(str(path), 1_000_000) for _ in range(60)]
+        seen = [read_file(str(path), 1_000_000)[0] for _ in range(60)]
     finally:
         stop.set()
         writer.join()
     assert Refusal("unstable_file", "it changed while it was read, twice") in seen
     assert all(isinstance(one, Refusal) or one == big for one in seen)
-    assert read_file(str(path), 1_000_000) == big
-    assert read_file(str(tmp_path / "none.png"), 1_000_000) == Refusal("unreadable", "No such file or directory")
+    assert read_file(str(path), 1_000_000)[0] == big
+    assert read_file(str(tmp_path / "none.png"), 1_000_000)[0] == Refusal("unreadable", "No such file or directory")
 
 
 @pytest.mark.parametrize("in_a_file", [True, False])
@@ -166,9 +174,9 @@ def test_a_released_tail_is_taken_in(tmp_path: Path, in_a_file: bool) -> None:
     content = whole[: len(whole) * 2 // 3] + bytes(len(whole) // 3)
     path = tmp_path / "cut.jpg"
     path.write_bytes(content)
-    record = _record("cut.jpg", path if in_a_file else content)
+    record = _record("cut.jpg", str(path) if in_a_file else content)
     reasons = (None, "misplaced", "suspect_tail")
-    checked = list(check_all([replace(record, released=reason) for reason in reasons], INGEST))
+    checked = list(_check([replace(record, released=reason) for reason in reasons], INGEST))
     assert [_reason(one) for one in checked[:2]] == ["suspect_tail", "suspect_tail"]
     assert isinstance(checked[2].verdict, Sound)
     assert checked[2].content == content

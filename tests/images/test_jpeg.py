@@ -1,0 +1,85 @@
+"""Plain JPEG files are checked the short way: whatever it takes for sound, Pillow itself finds the same."""
+
+import io
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tasks.images import check
+from tasks.images.check import Sound
+from tasks.images.jpeg import plain_frame
+
+MOST = 1_000_000
+
+
+def _encoded(side: tuple[int, int], mode: str = "RGB", **how: object) -> bytes:
+    shape = (side[1], side[0]) if mode == "L" else (side[1], side[0], len(mode))
+    pixel = np.random.default_rng(side[0]).integers(0, 256, shape, np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(pixel, mode).save(stream, "JPEG", **how)
+    return stream.getvalue()
+
+
+def _kinds() -> dict[str, bytes]:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return {
+        "plain": _encoded((9, 7)),
+        "grey": _encoded((8, 8), "L"),
+        "progressive": _encoded((33, 17), progressive=True),
+        "444": _encoded((16, 16), subsampling=0, quality=95),
+        "restarts": _encoded((40, 40), restart_marker_rows=1),
+        "comment": _encoded((8, 8), comment=b"hello"),
+        "exif": _encoded((8, 8), exif=exif),
+        "icc": _encoded((8, 8), icc_profile=b"x" * 200),
+        "cmyk": _encoded((8, 8), "CMYK"),
+        "large": _encoded((300, 300), quality=95),
+    }
+
+
+def _damaged() -> Iterator[bytes]:
+    """Each kind with bytes changed, in the header more often than elsewhere, cut, lengthened or pieced together."""
+    random, kinds = np.random.default_rng(0), list(_kinds().values())
+    for number in range(3000):
+        content = bytearray(kinds[number % len(kinds)])
+        at = int(random.integers(2, 700 if number % 2 else len(content)) % len(content))
+        if number % 5 == 0:
+            del content[at : at + int(random.integers(1, 200))]
+        elif number % 5 == 1:
+            del content[at:]
+        elif number % 5 == 2:
+            content[at:at] = random.bytes(int(random.integers(1, 40)))
+        else:
+            content[at] ^= 1 << int(random.integers(8))
+        yield bytes(content)
+
+
+@pytest.mark.parametrize("kind", _kinds())
+def test_what_is_plain(kind: str) -> None:
+    """Metadata, profiles and four components are left to Pillow; the rest has its mode and size in the header."""
+    content = _kinds()[kind]
+    with Image.open(io.BytesIO(content)) as image:
+        wanted = None if kind in {"exif", "icc", "cmyk"} else (image.mode, image.width, image.height)
+    assert plain_frame(content) == wanted
+
+
+def test_the_short_way_takes_nothing_that_pillow_refuses() -> None:
+    """Of 3,000 damaged files those that pass the short way pass the long one with the same verdict, and many do."""
+    contents = [*_kinds().values(), *_damaged()]
+    short = [check._plain(content, MOST) for content in contents]
+    assert 500 < sum(one is not None for one in short) < 2500
+    for content, one in zip(contents, short, strict=True):
+        if one is not None:
+            assert isinstance(one, Sound)
+            assert check._decoded(content, "JPEG", MOST) == one
+
+
+def test_limits_and_missing_data_are_judged_the_long_way() -> None:
+    """Too many pixels, and rows of the grey that stands for missing data, are refused with their reasons."""
+    content = _encoded((64, 64))
+    assert getattr(check.check(content, "a.jpg", 4095), "reason", None) == "too_large"
+    assert isinstance(check.check(content, "a.jpg", 4096), Sound)
+    cut = content[: len(content) // 2] + b"\xff\xd9"
+    assert getattr(check.check(cut, "a.jpg", MOST), "reason", None) == "suspect_tail"
