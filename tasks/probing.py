@@ -23,6 +23,7 @@ from tasks.core.shifts import NOISE, SHIFTS, frames
 from tasks.core.steadiness import flips, relative_mean
 from tasks.images.store import Images
 from tasks.models import load_model
+from tasks.params import Settings
 from tasks.params_trust import Robustness
 from tasks.progress import Progress
 from tasks.stage import Stage
@@ -74,7 +75,7 @@ def _outcomes(stage: Stage, images: Images, nets: Nets, label_of: dict[str, int]
         for ids, image_NCHW in images.batches(todo, settings.image, size) if todo else ():
             label_N = torch.tensor([label_of[image_id] for image_id in ids])
             columns: Columns = {}
-            for made in _tested(stage, nets, ids, image_NCHW, label_N):
+            for made in tested(settings, nets, ids, image_NCHW, label_N):
                 columns |= made
                 progress.advance(len(ids) * len(made) // len(ROLES))
             path = folder / f"chunk-{files.digest(ids)[:16]}.parquet"
@@ -94,14 +95,14 @@ def _corruptions(chosen: Robustness) -> tuple[str, ...]:
     return CORRUPTIONS if chosen.corruptions == "all" else tuple(chosen.corruptions)
 
 
-def _tested(stage: Stage, nets: Nets, ids: list[str], image_NCHW: Tensor, label_N: Tensor) -> Iterator[Columns]:
+def tested(settings: Settings, nets: Nets, ids: list[str], image_NCHW: Tensor, label_N: Tensor) -> Iterator[Columns]:
     """The columns of one chunk, test by test."""
-    chosen, batch = stage.settings.robustness, stage.settings.label.batch
+    chosen, batch = settings.robustness, settings.label.batch
     pixel_NCHW, truth_N = image_NCHW.numpy(), label_N.numpy()
 
     def seeds(*purpose: str | int) -> list[int]:
         """Another one for each image and purpose, the same in every round."""
-        return [int(files.digest([stage.settings.seed, *purpose, image_id])[:15], 16) for image_id in ids]
+        return [int(files.digest([settings.seed, *purpose, image_id])[:15], 16) for image_id in ids]
 
     def said(image: np.ndarray, net: nn.Module) -> np.ndarray:
         return predict(net, torch.from_numpy(image), batch).argmax(dim=1).numpy()
