@@ -1,11 +1,9 @@
 """Stage `evaluate@rK`: is the student better, and how sure are we.
 
-The only stage that reads the sealed test and the hidden truth. What was not measured is null, never 0. Letters: N
-images, C classes.
+The only stage beside `robustness` that reads the sealed test, and the only one that reads the hidden truth; nothing is
+decided by what it finds. What was not measured is null, never 0. Letters: N images, C classes.
 """
 
-import csv
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +13,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from torch import nn
 
-from tasks import files
-from tasks.core.compare import compare, exact_low
+from tasks import files, held, label_scores, nearest
+from tasks.core.calibration import ece_interval
+from tasks.core.compare import compare
 from tasks.core.metrics import (
     Floats,
     Ints,
@@ -28,16 +27,21 @@ from tasks.core.metrics import (
     reliability,
     wilson,
 )
+from tasks.core.neighbours import Reference
 from tasks.core.predict import predict
 from tasks.errors import Integrity
 from tasks.images.store import Images
+from tasks.label_scores import write_csv
 from tasks.models import load_model
 from tasks.progress import Progress
 from tasks.stage import Stage
 
-PARAMS = ("image", "label", "rounds.{key}.teacher")
+PARAMS = ("seed", "image", "label", "rounds.{key}.teacher")
 NETS = ("baseline", "teacher", "student")
 SHOWN_IDS, DIGITS = 20, 6
+INTERVALS = ("precision_low", "precision_high", "recall_low", "recall_high")
+CLASS_COLUMNS = ("class", "n", "precision", "recall", "kept", "label_precision", *INTERVALS)
+VOTED = "knn"  # what the labeled images nearest in the student's features say
 Beliefs = dict[str, dict[str, Floats]]  # net, then image_id: probabilities (C,)
 
 
@@ -46,28 +50,35 @@ def evaluate(stage: Stage, round_: str) -> None:
     images = Images(stage.inputs(files.IMAGES), stage.settings.cache)
     stage.input(files.SPLIT)
     stage.input(files.SEALED)
-    table = files.read_table(stage.input(files.labels(round_)) / "labels.parquet").to_pandas()
-    teacher = files.champion(stage.settings.rounds[round_].teacher)
-    folders = dict(zip(NETS, (files.model("baseline"), teacher, files.model(round_)), strict=True))
-    nets = {role: load_model(stage.input(folder, only=files.NET)) for role, folder in folders.items()}
+    earlier = stage.settings.rounds[round_].teacher
+    before, table = (label_scores.read_labels(stage.input(files.labels(key))) for key in (earlier, round_))
+    folders = dict(zip(NETS, (files.model("baseline"), files.champion(earlier), files.model(round_)), strict=True))
+    read = {"teacher": (*files.NET, held.HELD)}
+    nets = {role: load_model(stage.input(it, only=read.get(role, files.NET))) for role, it in folders.items()}
     classes: list[str] = files.read_json(files.SPLIT / "classes.json")
     _refuse_other_classes(folders, nets, classes)
     test, gate = _labeled(files.SEALED / "test.parquet"), _labeled(files.SPLIT / "gate.parquet")
     _refuse_leaks({"test": test, "gate": gate}, table)
 
-    prob = _beliefs(stage, images, {role: net for role, (net, _) in nets.items()}, sorted({*test, *gate}))
+    labeled = _labeled(files.SPLIT / "labeled.parquet") if test else {}
+    known = nearest.reference(stage.settings, images, nets["student"][0], labeled, classes)
+    prob = _beliefs(stage, images, {role: net for role, (net, _) in nets.items()}, sorted({*test, *gate}), known)
     cards = {role: _card(folders[role], card) for role, (_, card) in nets.items()}
-    judged = _judged(table, _labeled(files.SEALED / "truth.parquet"))
+    truth = _labeled(files.SEALED / "truth.parquet")
+    judged = label_scores.judged(table, truth)
+    out, seed = stage.output(files.scores(round_)), stage.settings.seed
     summary = {
-        "test": _scores(prob, test, classes),
-        "gate": _scores(prob, gate, classes),
-        "labels": _labels(len(table), judged),
+        "test": _scores(prob, test, classes, seed),
+        "gate": _scores(prob, gate, classes, seed),
+        "knn": _neighbours(prob, known, test, classes),
+        "per_class": _write_classes(out / "per_class.csv", prob, test, judged, classes),
+        "labels": label_scores.summary(len(table), judged),
+        "flow": label_scores.write_flow(out, before, table, truth),
         "equal_budget": all(cards["student"][name] == cards["baseline"][name] for name in ("parameters", "steps")),
         "budget": {role: {name: cards[role][name] for name in ("parameters", "steps")} for role in NETS},
     }
-    out = stage.output(files.scores(round_))
     _write_predictions(out, prob, test, classes)
-    _write_classes(out / "per_class.csv", prob, test, judged, classes)
+    label_scores.write_coverage(out, table, truth, held.read(folders["teacher"], classes))
     files.write_json(summary | {"round": round_, "classes": classes, "nets": cards}, out / "scores.json")
     stage.summary(**summary)
 
@@ -104,16 +115,22 @@ def _refuse_leaks(held_out: dict[str, dict[str, str]], table: pd.DataFrame) -> N
                 raise Integrity("leaked_test", what + more, fix)
 
 
-def _beliefs(stage: Stage, images: Images, nets: dict[str, nn.Module], ids: list[str]) -> Beliefs:
-    """Of each net, the probabilities (C,) of each image by id."""
+def _beliefs(
+    stage: Stage, images: Images, nets: dict[str, nn.Module], ids: list[str], known: Reference | None
+) -> Beliefs:
+    """Of each net, the probabilities (C,) of each image by id; of the neighbours in `known` the class they vote for."""
     settings = stage.settings
-    found: Beliefs = {role: {} for role in nets}
+    found: Beliefs = {role: {} for role in (*nets, VOTED)}
     chunks = images.batches(ids, settings.image, settings.label.chunk)
     with Progress(len(ids), stage.name, "images") as progress:
         for chunk_ids, image_NCHW in chunks if ids else ():
             for role, net in nets.items():
-                prob_NC = predict(net, image_NCHW, settings.label.batch).numpy()
-                found[role] |= zip(chunk_ids, prob_NC, strict=True)
+                if role == "student" and known:
+                    prob_NC, feature_ND = nearest.look(net, image_NCHW, settings.label.batch)
+                    found[VOTED] |= zip(chunk_ids, known.classify(feature_ND).numpy(), strict=True)
+                else:
+                    prob_NC = predict(net, image_NCHW, settings.label.batch)
+                found[role] |= zip(chunk_ids, prob_NC.numpy(), strict=True)
             progress.advance(len(chunk_ids))
     return found
 
@@ -131,7 +148,7 @@ def _arrays(prob: dict[str, Floats], truth: dict[str, str], classes: list[str]) 
     return np.stack([prob[i] for i in truth]), np.array([index[label] for label in truth.values()])
 
 
-def _scores(prob: Beliefs, truth: dict[str, str], classes: list[str]) -> dict[str, Any] | None:
+def _scores(prob: Beliefs, truth: dict[str, str], classes: list[str], seed: int) -> dict[str, Any] | None:
     """Every net's scores and the student's paired gains on one held-out set; null without images."""
     if not truth:
         return None
@@ -141,12 +158,15 @@ def _scores(prob: Beliefs, truth: dict[str, str], classes: list[str]) -> dict[st
         prob_NC, truth_N = _arrays(prob[role], truth, classes)
         hit[role] = prob_NC.argmax(axis=1) == truth_N
         low, high = wilson(int(hit[role].sum()), len(truth))
+        ece_low, ece_high = ece_interval(prob_NC, truth_N, seed)
         numbers = {
             "accuracy": accuracy(prob_NC, truth_N),
             "low": low,
             "high": high,
             "nll": negative_log_likelihood(prob_NC, truth_N),
             "ece": expected_calibration_error(prob_NC, truth_N),
+            "ece_low": ece_low,
+            "ece_high": ece_high,
         }
         scores[role] = {name: round(value, DIGITS) for name, value in numbers.items()}
     for role in ("teacher", "baseline"):
@@ -154,25 +174,15 @@ def _scores(prob: Beliefs, truth: dict[str, str], classes: list[str]) -> dict[st
     return scores
 
 
-def _judged(table: pd.DataFrame, truth: dict[str, str]) -> pd.DataFrame:
-    """The labels learnt from; `right` is null where the truth is not known."""
-    learnt = table[table["copies"] > 0]
-    true = learnt["image_id"].map(truth)
-    return learnt.assign(right=(learnt["label"] == true).where(true.notna()))
-
-
-def _labels(pool: int, judged: pd.DataFrame) -> dict[str, Any]:
-    """How much of the pool was learnt from, and how right those labels are where the truth is known."""
-    right, known = int(judged["right"].sum()), int(judged["right"].count())
-    return {
-        "pool": pool,
-        "kept": len(judged),
-        "human": int((judged["source"] == "human").sum()),
-        "coverage": round(len(judged) / pool, DIGITS) if pool else None,
-        "precision": round(right / known, DIGITS) if known else None,
-        "precision_low": round(exact_low(right, known), DIGITS) if known else None,
-        "precision_n": known,
-    }
+def _neighbours(
+    prob: Beliefs, known: Reference | None, test: dict[str, str], classes: list[str]
+) -> dict[str, Any] | None:
+    """The neighbours' vote on the test, and the student against it; null without test or labeled images."""
+    if known is None or not test:
+        return None
+    prob_NC, truth_N = _arrays(prob["student"], test, classes)
+    voted_N = np.array([prob[VOTED][image_id] for image_id in test])
+    return nearest.score(known, voted_N, prob_NC.argmax(axis=1), truth_N)
 
 
 def _write_predictions(out: Path, prob: Beliefs, test: dict[str, str], classes: list[str]) -> None:
@@ -181,39 +191,45 @@ def _write_predictions(out: Path, prob: Beliefs, test: dict[str, str], classes: 
     columns = {"image_id": list(test), "label": list(test.values()), **said}
     table = pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
     files.write_table(table, out / "predictions.parquet")
-    _write_csv(out / "confusion.csv", ("actual", "predicted"), zip(test.values(), said["student"], strict=True))
+    write_csv(out / "confusion.csv", ("actual", "predicted"), zip(test.values(), said["student"], strict=True))
     bins = reliability(*_arrays(prob["student"], test, classes)) if test else []
     rounded = [(round(confidence, DIGITS), round(hit, DIGITS), n) for confidence, hit, n in bins]
-    _write_csv(out / "reliability.csv", ("confidence", "accuracy", "n"), rounded)
+    write_csv(out / "reliability.csv", ("confidence", "accuracy", "n"), rounded)
 
 
-def _write_classes(path: Path, prob: Beliefs, test: dict[str, str], judged: pd.DataFrame, classes: list[str]) -> None:
-    """The student on each class, and the labels learnt for it; blank where nothing was measured."""
+def _write_classes(
+    path: Path, prob: Beliefs, test: dict[str, str], judged: pd.DataFrame, classes: list[str]
+) -> dict[str, dict[str, float | None]]:
+    """The student on each class with Wilson's intervals, and the labels learnt for it; blank where not measured.
+
+    Returns recall and precision by class, for `dvc metrics`.
+    """
     C = len(classes)
     confusion_CC = confusion(*_arrays(prob["student"], test, classes)) if test else np.zeros((C, C), dtype=np.int64)
     precision_C, recall_C = precision_recall(confusion_CC)
+    hit_C, true_C, said_C = np.diag(confusion_CC), confusion_CC.sum(axis=1), confusion_CC.sum(axis=0)
     of_class = judged.groupby("label")["right"]
     kept = of_class.size().reindex(classes, fill_value=0)
     right = of_class.apply(lambda known: known.mean() if known.count() else np.nan).reindex(classes).astype(float)
-    rows = (
-        (
-            name,
-            int(confusion_CC[c].sum()),
-            *map(_or_blank, (precision_C[c], recall_C[c])),
-            int(kept[name]),
-            _or_blank(right[name]),
-        )
-        for c, name in enumerate(classes)
-    )
-    _write_csv(path, ("class", "n", "precision", "recall", "kept", "label_precision"), rows)
+    rows = []
+    for c, name in enumerate(classes):
+        shares = [_or_blank(precision_C[c]), _or_blank(recall_C[c])]
+        low_high = (*_interval(hit_C[c], said_C[c]), *_interval(hit_C[c], true_C[c]))
+        rows.append((name, int(true_C[c]), *shares, int(kept[name]), _or_blank(right[name]), *low_high))
+    write_csv(path, CLASS_COLUMNS, rows)
+    pairs = zip(classes, recall_C, precision_C, strict=True)
+    return {name: {"recall": _or_null(recall), "precision": _or_null(precision)} for name, recall, precision in pairs}
+
+
+def _interval(hits: int, n: int) -> tuple[float | str, float | str]:
+    """Wilson's 95 % interval of a share, blank without trials."""
+    low, high = wilson(int(hits), int(n))
+    return (_or_blank(low), _or_blank(high)) if n else ("", "")
 
 
 def _or_blank(value: float) -> float | str:
     return "" if np.isnan(value) else round(float(value), DIGITS)
 
 
-def _write_csv(path: Path, header: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
+def _or_null(value: float) -> float | None:
+    return None if np.isnan(value) else round(float(value), DIGITS)

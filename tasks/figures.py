@@ -56,7 +56,7 @@ def accuracies(shares: Sequence[Share]) -> str:
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="x")
         axes.set_xlabel("right on the test, % (95 % interval)")
-        return _svg(figure, "accuracy")
+        return as_svg(figure, "accuracy")
 
 
 def seeds(accuracy: dict[str, dict[int, float]]) -> str:
@@ -75,7 +75,7 @@ def seeds(accuracy: dict[str, dict[int, float]]) -> str:
         axes.tick_params(axis="x", length=0)
         axes.grid(axis="y")
         axes.set_ylabel("right on the test, %")
-        return _svg(figure, "seeds")
+        return as_svg(figure, "seeds")
 
 
 def training(curves: dict[str, list[tuple[float, float]]]) -> str:
@@ -92,25 +92,30 @@ def training(curves: dict[str, list[tuple[float, float]]]) -> str:
         axes.set_ylabel("training loss")
         if any(curves.values()):
             axes.legend(fontsize=8, handlelength=1.2)
-        return _svg(figure, "training")
+        return as_svg(figure, "training")
 
 
-def lines(name: str, series: Sequence[tuple[str, int, Sequence[tuple[float, float]]]], x: str, y: str) -> str:
-    """Shares in per cent over x, a line with dots for each (name, colour, points)."""
+def lines(
+    name: str,
+    series: Sequence[tuple[str, int, Sequence[tuple[float, float]]]],
+    x: str,
+    y: str,
+    dots: bool = True,
+) -> str:
+    """Shares in per cent over x, a line for each (name, colour, points), with dots where every point counts."""
     with rc_context(STYLE):
         figure, axes = _axes(name)
         for label, colour, points in series:
             if points:
-                across, up = zip(*points, strict=True)
-                shown = [100 * share for share in up]
-                axes.plot(
-                    across, shown, "o-", color=SERIES[colour % len(SERIES)], linewidth=1.6, markersize=4, label=label
-                )
+                across, shares = zip(*points, strict=True)
+                shown, style = [100 * share for share in shares], "o-" if dots else "-"
+                colour_name = SERIES[colour % len(SERIES)]
+                axes.plot(across, shown, style, color=colour_name, linewidth=1.6, markersize=4, label=label)
         axes.grid(axis="y")
         axes.set_xlabel(x)
         axes.set_ylabel(y)
         axes.legend(fontsize=8, handlelength=1.2)
-        return _svg(figure, name)
+        return as_svg(figure, name)
 
 
 def reliability(bins: Sequence[tuple[float, float, int]], colour: int, name: str = "reliability") -> str:
@@ -126,7 +131,7 @@ def reliability(bins: Sequence[tuple[float, float, int]], colour: int, name: str
         axes.grid()
         axes.set_xlabel("confidence")
         axes.set_ylabel("share right")
-        return _svg(figure, name)
+        return as_svg(figure, name)
 
 
 def _axes(name: str) -> tuple[Figure, Axes]:
@@ -138,7 +143,7 @@ def _axes(name: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _svg(figure: Figure, name: str) -> str:
+def as_svg(figure: Figure, name: str) -> str:
     """The bare <svg> element: the same bytes every time, no outside names, colours by the page's variables."""
     stream = StringIO()
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))

@@ -28,6 +28,7 @@ from tasks.sections import (
     calibration,
     drift,
     evaluation,
+    flow,
     images,
     intake,
     labels,
@@ -46,6 +47,7 @@ SECTIONS: tuple[ModuleType, ...] = (
     # gate: its place is here
     audit,
     labels,
+    flow,
     calibration,
     drift,
     evaluation,
@@ -54,7 +56,14 @@ SECTIONS: tuple[ModuleType, ...] = (
     intake,
     provenance,
 )
-PLOTS = {"confusion": "confusion.csv", "reliability": "reliability.csv"}  # of data/scores/rK, for `dvc plots`
+PLOTS = {  # of data/scores/rK, for `dvc plots`
+    "confusion": "confusion.csv",
+    "reliability": "reliability.csv",
+    "recall": "per_class.csv",
+    "coverage": "coverage.csv",
+    "coverage_held": "coverage_held.csv",
+    "flow": "changes.csv",
+}
 
 
 def report(stage: Stage) -> None:

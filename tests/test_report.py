@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 from tasks import files, report, wording
@@ -22,6 +23,7 @@ from tests.conftest import ROOT
 HOSTILE = ["<b>x", '"onload="alert(1)', "{{ 7*7 }}"]
 REASONS = ["kept", "low_confidence", "class_full", "human_label", "human_rejected", "held_out"]
 TITLE = "<script>alert(1)</script> $x$ & co"
+CLASS_HEADER = "class,n,precision,recall,kept,label_precision,precision_low,precision_high,recall_low,recall_high"
 CURVE = "step,loss,loss_labeled,loss_pseudo,lr\n1,2.0,2.0,,0.1\n2,1.0,1.0,,0.1\n"
 
 
@@ -46,6 +48,10 @@ def _scores(round_: str, classes: list[str], *, points: float, verdict: str, mea
         "test": {"n": 6, "baseline": net, "teacher": net, "student": net} | gains if measured else None,
         "gate": None,
         "labels": labels | right,
+        "knn": {"accuracy": 0.8, "k": 3, "neighbours": 50, "left_out": 0.9, "gain": _gain(points, verdict)}
+        if measured
+        else None,
+        "flow": {"kept": 10, "changed": 5, "gained": 5, "lost": 5, "never": 35},
         "equal_budget": True,
         "budget": {role: {"parameters": 1000, "steps": 30} for role in nets},
     }
@@ -76,7 +82,12 @@ def make(classes: list[str], *, points: float = 4.0, verdict: str = "better", me
             predictions=fabricated.pa.table({"image_id": test if measured else [], **said}),
             confusion__csv="actual,predicted\n" + pairs * measured,
             reliability__csv="confidence,accuracy,n\n" + "0.8,0.9,3\n0.95,1.0,3\n" * measured,
-            per_class__csv=f"class,n,precision,recall,kept,label_precision\n{right},6,,1.0,10,\n",
+            per_class__csv=f"{CLASS_HEADER}\n{right},6,,1.0,10,,,,0.61,1.0\n",
+            flow__csv=f"before,after,n,known,right\n,,35,0,0\n,{right},5,5,4\n{right},{wrong},5,5,2\n{wrong},,5,5,0\n",
+            changes__csv="change,n\nkept,10\nchanged,5\ngained,5\nlost,5\nnever,35\n",
+            coverage__csv="coverage,confidence,precision,low,high,n\n"
+            + "0.5,0.9,1.0,0.8,1.0,9\n1.0,0.5,0.9,0.8,1,18\n" * measured,
+            coverage_held__csv="coverage,confidence,precision,low,high,n\n" + "1.0,0.5,0.9,0.8,1.0,18\n" * measured,
         )
     fabricated.run(report.report, report.PARAMS, chosen)
     return (files.REPORT / "report.html").read_text(encoding="utf-8")
@@ -229,7 +240,10 @@ def test_plots_for_dvc_hold_nothing_but_csv() -> None:
     make(["ant", "bee"])
     found = sorted(p.relative_to(files.REPORT / "plots").as_posix() for p in (files.REPORT / "plots").rglob("*.*"))
     curves = [f"training/{key}.csv" for key in ("baseline", "r0", "r1", "r2")]
-    assert found == ["confusion/r1.csv", "confusion/r2.csv", "reliability/r1.csv", "reliability/r2.csv", *curves]
+    kinds = ("confusion", "coverage", "coverage_held", "flow", "recall", "reliability")
+    assert found == sorted([*(f"{kind}/{round_}.csv" for kind in kinds for round_ in ("r1", "r2")), *curves])
+    declared = [next(iter(p)) for p in yaml.safe_load((ROOT / "dvc.yaml").read_text())["plots"]]
+    assert {f"data/report/plots/{path.split('/')[0]}" for path in found} <= set(declared)
 
 
 def test_same_artefacts_same_page() -> None:

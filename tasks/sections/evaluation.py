@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import Any
 
-from tasks import files
+from tasks import files, wording
 from tasks.sections.material import Material, csv_rows
 
 SHOWN_MISTAKES = 16
@@ -16,9 +16,27 @@ def section(run: Material) -> dict[str, Any]:
     folder = files.scores(run.final)
     return {
         "round": run.final,
+        "knn": _knn(run.final, run.scores[run.final]["knn"]),
         "confusion": _confusion(csv_rows(folder / "confusion.csv"), run.classes),
         **_classes(csv_rows(folder / "per_class.csv")),
     }
+
+
+def _knn(round_: str, knn: dict[str, Any] | None) -> str | None:
+    """Whether the trained head is worth more than asking the nearest labeled images; None where not measured."""
+    if knn is None:
+        return None
+    gain = knn["gain"]
+    change, low, high = (wording.points(gain[name]) for name in ("points", "low", "high"))
+    beats = {
+        "better": f"Student {round_} beats the reference",
+        "worse": f"Student {round_} is WORSE than the reference",
+        "within noise": f"Student {round_} does not beat the reference",
+    }[gain["verdict"]]
+    voters = f"the {wording.count(knn['k'])} nearest of {wording.count(knn['neighbours'])} labeled images"
+    right = f"which is right on {wording.percent(knn['accuracy'])} of the test"
+    interval = f"{change} points (95 % interval {low} to {high}, {gain['verdict']})"
+    return f"{beats}, a vote of {voters} in its own features, {right}: {interval}."
 
 
 def _classes(rows: list[dict[str, str]]) -> dict[str, Any]:
