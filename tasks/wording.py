@@ -30,6 +30,11 @@ UNEQUAL = {
     "worse": "{student} is worse than supervised-only training, but not at equal budget.",
     "within noise": "{student} and supervised-only training are within noise of each other, but not at equal budget.",
 }
+OVER_SEEDS = {
+    "better": "Self-training helped: over {n} seeds {student} beats supervised-only training, if not in this one",
+    "worse": "Self-training hurt: over {n} seeds {student} is worse than supervised-only training",
+    "within noise": "No proven gain: over {n} seeds {student} and supervised-only training are within noise",
+}
 NOT_MEASURED = "not measured"
 
 
@@ -98,8 +103,19 @@ def held(said: dict[str, Any], final: str, champion: str) -> dict[str, Any]:
     return said | {"sentences": [first, *said["sentences"]]}
 
 
-def over_seeds(student: str, gain: Difference) -> str:
-    """A paired difference over seeds as a sentence."""
+def over_seeds(said: dict[str, Any], student: str, gain: Difference, equal_budget: bool) -> dict[str, Any]:
+    """The verdict with what several seeds say; where they and the one run differ, the seeds have the headline."""
+    told = said | {"sentences": [_seeds(student, gain), *said["sentences"]]}
+    if gain.verdict not in OVER_SEEDS or gain.verdict == said["tone"]:
+        return told
+    headline = OVER_SEEDS[gain.verdict].format(n=gain.n, student=student)
+    return told | {
+        "headline": headline + ("." if equal_budget else ", but not at equal budget."),
+        "tone": gain.verdict,
+    }
+
+
+def _seeds(student: str, gain: Difference) -> str:
     text = f"Over {gain.n} seeds {student} is {difference(gain.mean)} points from supervised-only training on average"
     if gain.low is not None and gain.high is not None:
         text += f" (95 % interval {difference(gain.low)} to {difference(gain.high)})"

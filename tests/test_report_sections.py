@@ -35,6 +35,7 @@ def test_a_study_of_this_run_is_in_the_verdict() -> None:
     make(["ant", "bee"])
     _study(0.9)
     text = Page(_again()).text
+    assert "No proven gain: over 3 seeds student r2 and supervised-only training are within noise." in text
     assert "Over 3 seeds student r2 is +0.5 points from supervised-only training on average" in text
     assert re.search(r"student r2 − supervised-only\s*\+0\.5\s*−0\.7 to \+1\.7\s*within noise", text)  # noqa: RUF001
     assert "91.0\N{NO-BREAK SPACE}% ± 1.0" in text
@@ -50,6 +51,7 @@ def test_a_study_of_another_run_is_called_that() -> None:
     text = Page(_again()).text
     assert "not of the run on this page" in text
     assert "Over 3 seeds student r2" not in text
+    assert "Self-training helped: student r2" in text
 
 
 def test_the_gates_word_stands_on_the_scoreboard() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from tasks import files, studies, wording
 from tasks.core.compare import compare
+from tasks.core.seeds import Difference
 from tasks.sections.material import Material, Scores
 
 
@@ -17,10 +18,10 @@ def section(run: Material) -> dict[str, Any]:
     subject = champion if champion in run.rounds else run.final
     final, gains = run.scores[subject], _gains(run.scores, subject)
     said = wording.verdict(final, gains)
+    if gains and (gain := _over_seeds(run, subject)):
+        said = wording.over_seeds(said, wording.net(subject), gain, final["equal_budget"])
     if champion != run.final:
         said = wording.held(said, run.final, champion)
-    if gains and (sentence := _over_seeds(run, subject)):
-        said["sentences"].insert(1, sentence)
     return said | {"tiles": _tiles(final, gains)}
 
 
@@ -43,13 +44,13 @@ def _interval(measured: dict[str, Any], form: Any) -> str:
     return f"{form(measured['low'])} to {form(measured['high'])}"
 
 
-def _over_seeds(run: Material, subject: str) -> str | None:
+def _over_seeds(run: Material, subject: str) -> Difference | None:
     """What `understudy seeds` found, where it studied this very run."""
     found = studies.read(run.plain(files.SEEDS))
     measured = studies.of_round(run.scores)
     if not found or not found.agrees(run.settings.seed, measured):
         return None
-    return wording.over_seeds(wording.net(subject), found.gain(subject, "baseline"))
+    return found.gain(subject, "baseline")
 
 
 def _gains(scores: Scores, subject: str) -> dict[str, dict[str, Any]] | None:
