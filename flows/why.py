@@ -49,7 +49,7 @@ def teacher_folder(root: Path, version: Version, round_: str) -> Path:
     cached = version if isinstance(version, Revision) else here(root)
     md5 = _asked_md5(cached.lock, round_, artefact)
     folder = cached.linked(md5, artefact) if md5 else None
-    if folder is None or files.net_hash(folder) != named["hash"]:
+    if folder is None or named["hash"] not in {files.net_hash(folder), files.manifest_hash(folder)}:
         what = f"the net that labeled {round_}, {artefact} with hash {named['hash'][:16]}, is neither in the workspace "
         what += "nor named by dvc.lock"
         raise UserError("teacher_gone", what, f"`dvc repro label@{round_}`, or `dvc checkout` of the version it is of")

@@ -13,7 +13,7 @@ import numpy as np
 from tasks import files
 from tasks.lineage import lookup
 from tasks.lineage.lookup import compute
-from tasks.lineage.version import Version, identity, net_hash, parts, record, rounds, teacher
+from tasks.lineage.version import Version, identity, is_net, parts, record, rounds, teacher
 
 COLUMNS = ["image_id", "label", "confidence", "copies", "source", "reason"]
 ACCEPTED = ("kept", "kept_soft", "human_label")
@@ -70,7 +70,7 @@ def named_teacher(version: Version, round_: str) -> dict[str, Any] | None:
     if found is None:
         return None
     artefact, hash_ = found
-    here = net_hash(version, artefact) == hash_
+    here = is_net(version, artefact, hash_)
     named = {"key": artefact.name, "artefact": artefact.as_posix(), "hash": hash_, "here": here}
     about = record(version, files.probs(round_))
     named["understudy"] = (record(version, artefact) if here else about).get("version")

@@ -80,13 +80,22 @@ def rounds(version: Version) -> list[str]:
 def teacher(version: Version, round_: str) -> tuple[Path, str] | None:
     """The net that labeled a round: its artefact and its hash (files.net_hash), by the probabilities' commit record.
 
-    The record names the files that a prediction depends on, not the decision and the calibration beside them.
+    The record names the files that a prediction depends on, not the decision and the calibration beside them. Older
+    records name the artefact as a whole: then its hash is that of its own commit record.
     """
     inputs: dict[str, str] = record(version, files.probs(round_)).get("inputs", {})
+    whole = next((path for path in inputs if Path(path).parent in NETS), None)
+    if whole is not None:
+        return Path(whole), inputs[whole]
     folders = (folder for path in inputs if (folder := Path(path).parent).parent in NETS)
     if (artefact := next(folders, None)) is None:
         return None
     return artefact, files.digest([inputs.get((artefact / name).as_posix()) for name in files.NET])
+
+
+def is_net(version: Version, artefact: Path, hash_: str) -> bool:
+    """Whether a net is the one that a hash of `teacher` means."""
+    return hash_ in {net_hash(version, artefact), identity(version, artefact)}
 
 
 def net_hash(version: Version, artefact: Path) -> str | None:

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from tasks.decisions import Decision
-from tasks.review import views
+from tasks.review import lineage, views
 from tasks.review.corrections import Row, is_clear
 from tasks.review.pictures import Picture
 from tasks.review.rows import in_words
@@ -38,6 +38,7 @@ SIDEBAR = {
     "tags": ["tags", "_label_tags"],
     "opinions": ["teacher", "student", "previous", "disagrees"],
     "trust": ["confidence", "entropy", "reason", "copies", "source", "round"],
+    "lineage": lineage.SIDEBAR,
     "file": ["image_id", "path"],
     "metadata": [f"metadata.{name}" for name in ("size_bytes", "mime_type", "width", "height", "num_channels")],
     "inside": ["id", "filepath", "shown", "created_at", "last_modified_at"],
@@ -136,6 +137,7 @@ def _declare(fo: Any, data: Any) -> None:
             data.add_sample_field(name, kind, description=words)
     data.add_sample_field("copies", fo.IntField, description="How often the image stands in an epoch; 0 = not at all")
     data.add_sample_field("disagrees", fo.BooleanField, description="Teacher and student name different classes")
+    lineage.declare(fo, data)
 
 
 def _samples(fo: Any, round_: str, rows: pd.DataFrame, pictures: Iterable[tuple[str, Picture]]) -> Iterator[Any]:
@@ -150,6 +152,7 @@ def _samples(fo: Any, round_: str, rows: pd.DataFrame, pictures: Iterable[tuple[
             review=fo.Classification(label=row["shown"]),
             student=fo.Classification(label=row["student"], confidence=row["student_prob"]) if row["student"] else None,
             round=round_,
+            lineage=lineage.document(fo, row),
             **{name: row[name] for name in plain},
         )
 
@@ -165,6 +168,7 @@ def _freeze(data: Any) -> None:
             field = data.get_field(name)
             field.read_only = True
             field.save()
+    lineage.freeze(data)
 
 
 def _make_editable(data: Any, classes: Sequence[str]) -> None:
@@ -177,7 +181,7 @@ def _make_editable(data: Any, classes: Sequence[str]) -> None:
 
 def _arrange(fo: Any, data: Any) -> None:
     """The sidebar: corrections first; on the pictures the label in `review` and the confidence."""
-    closed = ("file", "metadata", "inside")
+    closed = ("lineage", "file", "metadata", "inside")
     groups = [fo.SidebarGroupDocument(name=n, paths=p, expanded=n not in closed) for n, p in SIDEBAR.items()]
     data.app_config.sidebar_groups = groups
     data.app_config.active_fields = fo.ActiveFields(paths=["review", "confidence", "tags"])

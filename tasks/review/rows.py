@@ -16,6 +16,7 @@ from tasks import decisions, files
 from tasks.decisions import Decision
 from tasks.errors import Integrity, UserError
 from tasks.params import Settings
+from tasks.review import lineage
 
 KEPT = ("kept", "kept_soft")
 REFUSED = ("low_confidence", "class_full", "below_promise")
@@ -35,7 +36,8 @@ def load(round_: str, settings: Settings) -> Reviewed:
 
     Columns: image_id; label, confidence, copies, source, reason as in the label table; teacher, entropy (nats),
     prob (of the teacher's class); student, student_prob (null before the next round is labeled); previous (label one
-    round earlier); disagrees; decision (what people decided so far, in words); shown (the label `review` starts with).
+    round earlier); disagrees; decision (what people decided so far, in words); shown (the label `review` starts with);
+    path; lineage.* (tasks/review/lineage.py).
     """
     if round_ not in settings.rounds:
         known = ", ".join(settings.rounds)
@@ -53,7 +55,7 @@ def load(round_: str, settings: Settings) -> Reviewed:
     rows = _other_rounds(rows, round_, settings, classes)
     rows = _human(rows, decisions.latest(files.decisions(round_), classes))
     rows = rows.merge(_paths(settings), on="image_id", how="left").sort_values("image_id", ignore_index=True)
-    return Reviewed(rows, classes, files.manifest_hash(files.labels(round_)))
+    return Reviewed(lineage.added(rows, round_), classes, files.manifest_hash(files.labels(round_)))
 
 
 def choose(rows: pd.DataFrame, limit: int) -> pd.DataFrame:

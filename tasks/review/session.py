@@ -16,7 +16,7 @@ from tasks import decisions, files
 from tasks.decisions import Decision
 from tasks.errors import Busy, UserError
 from tasks.params import Settings
-from tasks.review import corrections, database, dataset, pictures, rows, views
+from tasks.review import corrections, database, dataset, lineage, pictures, rows, views
 from tasks.review.corrections import Refused
 
 ADDRESS = "127.0.0.1"
@@ -165,8 +165,7 @@ def _key(round_: str, settings: Settings, table: str) -> str:
     others = [key for key, entry in settings.rounds.items() if entry.teacher == round_]
     shown = [files.probs(key) for key in (round_, *others) if files.probs(key).is_dir()]
     hashes = [files.manifest_hash(path) for path in shown]
-    ledger = files.sha256_file(files.decisions(round_))
-    return files.digest([table, *hashes, ledger, settings.review.limit, str(Path.cwd())])
+    return files.digest([table, *hashes, *lineage.key(), settings.review.limit, str(Path.cwd())])
 
 
 def _listed(refused: tuple[Refused, ...]) -> list[str]:

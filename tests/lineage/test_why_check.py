@@ -23,7 +23,8 @@ def _harm(by: float) -> None:
     prob_NC = pc.list_flatten(table["prob"]).to_numpy().reshape(len(table), -1).copy()
     prob_NC[7] += [by, -by] if prob_NC[7, 0] < 0.5 else [-by, by]
     flat = pa.FixedSizeListArray.from_arrays(pa.array(prob_NC.ravel(), pa.float32()), 2)
-    path.unlink()
+    for old in (path, path.parent / files.MANIFEST):
+        old.unlink()
     files.write_table(pa.table({"image_id": table["image_id"], "prob": flat}), path)
     files.seal(path.parent, {name: value for name, value in record.items() if name not in {"files", "schema"}})
 
