@@ -14,11 +14,12 @@ import argparse
 import json
 import sys
 import time
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from drift_nets import CIFAR, FOLDER, said  # a script beside this one
+from drift_nets import CIFAR, FOLDER, digits_rows, said  # a script beside this one
 
 from tasks import files, params
 from tasks.core import drift
@@ -58,8 +59,36 @@ def main() -> None:
                 | {"std": 0.0, "n": len(alarms), "unit": "share"}
                 for case, alarms in found.items()
             ]
+        if data == "digits":
+            rows.append(flips(nets, wanted))
     if args.json:
         args.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+
+
+def flips(nets: list[dict[str, np.ndarray]], wanted: params.Drift) -> dict[str, Any]:
+    """Labels that change from one teacher of 50 digits to another of 50 others: more than between runs."""
+    prob_SNC = np.full((len(nets), 1797, 10), np.nan, np.float32)
+    for seed, net in enumerate(nets):
+        prob_SNC[seed, digits_rows(seed)] = net["pool_prob"]
+    all_flips, confident_flips, alarms = [], [], 0
+    for first, second in permutations(range(len(nets)), 2):
+        both_N = ~np.isnan(prob_SNC[[first, second], :, 0]).any(axis=0)
+        before_NC, now_NC = prob_SNC[first][both_N], prob_SNC[second][both_N]
+        found = drift.flips(before_NC.argmax(1), now_NC.argmax(1), before_NC.max(1) > wanted.confident, 10)
+        all_flips.append(found.flips / found.images)
+        confident_flips.append(found.confident_flips / found.confident)
+        alarms += drift.at_least(found.confident_flips, found.confident) > wanted.max_confident_flips
+    print(
+        f"\n{len(all_flips)} pairs of teachers of different labels: {np.mean(all_flips):.1%} of all labels flip, ",
+        end="",
+    )
+    print(f"{np.mean(confident_flips):.1%} of the confident ones (at most {max(confident_flips):.1%}), {alarms} alarms")
+    row = {
+        "name": "digits: confident flips between teachers",
+        "metric": "flips",
+        "value": float(np.mean(confident_flips)),
+    }
+    return row | {"std": float(np.std(confident_flips, ddof=1)), "n": len(confident_flips), "unit": "share"}
 
 
 def measured(

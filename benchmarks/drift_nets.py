@@ -60,6 +60,13 @@ def said(data: str, seed: int, folder: Path = FOLDER, cifar: Path = CIFAR) -> di
     return dict(np.load(path))
 
 
+def digits_rows(seed: int) -> np.ndarray:
+    """Which digits `pool_prob` of a digits net is about: all that it did not learn from."""
+    split = make_split(seed, 50)
+    rows: np.ndarray = torch.cat([split.pool, split.test]).numpy()
+    return rows
+
+
 def _digits(seed: int, cifar: Path) -> dict[str, Any]:
     cfg = params.load(ROOT / "params.yaml")
     image_NCHW, label_N = digits(cfg.image.size)
