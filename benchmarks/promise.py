@@ -87,33 +87,20 @@ def promises(name: str, prob_NC: np.ndarray, truth_N: np.ndarray, draws: int) ->
                 for variant in VARIANTS:
                     found = fitted[variant]
                     reading = Reading(found.temperature, np.exp(found.bias_C) if found.bias_C.any() else None)
-                    sides = [Side.of(reading, prob_NC[rows], truth_N[rows]) for rows in (held_N, pool_N)]
+                    answers = ((prob_NC[rows], truth_N[rows]) for rows in (held_N, pool_N))
+                    sides = [accept.Judged.made(*side, reading, fitted["temperature"]) for side in answers]
                     for target in TARGETS:
                         accept_and_look(*sides, target, tallies.setdefault((variant, size, target), Tally()))
                 progress.advance(1)
     return [_row(name, key, tally) for key, tally in sorted(tallies.items(), key=_order)]
 
 
-@dataclass(frozen=True, slots=True)
-class Side:
-    """Images as the policies see them."""
-
-    judged: accept.Judged
-
-    @classmethod
-    def of(cls, reading: Reading, prob_KC: np.ndarray, truth_K: np.ndarray) -> "Side":
-        """Label and key of each."""
-        nobody_K = np.full(len(truth_K), curation.NO_DECISION)
-        return cls(accept.Judged(*curation.choose(reading.soft(prob_KC), nobody_K), truth_K))
-
-
-def accept_and_look(held: Side, pool: Side, target: float, tally: Tally) -> None:
+def accept_and_look(held: accept.Judged, found: accept.Judged, target: float, tally: Tally) -> None:
     """One draw: thresholds from the held-out images, then the truth of what they accept of the pool."""
     settings = _settings().model_copy(update={"target_precision": target})
     names = [str(c) for c in range(known.CLASSES)]
-    threshold_C = accept.ask(settings, held.judged, names, "promise").threshold
+    threshold_C = accept.ask(settings, held, names, "promise").threshold
     assert isinstance(threshold_C, np.ndarray)
-    found = pool.judged
     accepted_N = curation.confidence(found.key_K) >= threshold_C[found.label_K]
     right_N = found.label_K == found.truth_K
     tally.draws += 1

@@ -13,6 +13,7 @@ import numpy as np
 from tasks import held
 from tasks.core import curation
 from tasks.core.belief import Reading
+from tasks.core.calibration import Calibration
 from tasks.core.compare import exact_low
 from tasks.core.promise import NEVER, needed, promise
 from tasks.errors import UserError
@@ -28,21 +29,28 @@ class Judged:
 
     label_K: np.ndarray
     key_K: np.ndarray  # see core.curation
+    sure_K: np.ndarray  # the confidence of that label after the temperature, float32
     truth_K: np.ndarray
 
     @classmethod
     def read(cls, teacher: Path, reading: Reading, classes: list[str]) -> "Judged":
         """What lies beside the weights of a verified net."""
         prob_KC, truth_K = held.read(teacher, classes)
-        if not len(truth_K):
-            return cls(truth_K, np.empty(0, np.int32), truth_K)
-        nobody_K = np.full(len(truth_K), curation.NO_DECISION)
-        return cls(*curation.choose(reading.soft(prob_KC), nobody_K), truth_K)
+        return cls.made(prob_KC, truth_K, reading, held.calibration(teacher, "temperature", len(classes)))
 
-    def of(self, label: int) -> tuple[np.ndarray, np.ndarray]:
-        """Confidence, and whether it is right, of the images that the teacher puts in a class."""
+    @classmethod
+    def made(cls, prob_KC: np.ndarray, truth_K: np.ndarray, reading: Reading, calibrated: Calibration) -> "Judged":
+        """The same from the answers themselves."""
+        if not len(truth_K):
+            return cls(truth_K, np.empty(0, np.int32), np.empty(0, np.float32), truth_K)
+        label_K, key_K = curation.choose(reading.soft(prob_KC), np.full(len(truth_K), curation.NO_DECISION))
+        sure_K = calibrated.apply(prob_KC)[np.arange(len(truth_K)), label_K]
+        return cls(label_K, key_K, sure_K.astype(np.float32), truth_K)
+
+    def of(self, label: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Confidence, the calibrated one, and whether it is right, of the images that the teacher puts in a class."""
         ours_K = self.label_K == label
-        return curation.confidence(self.key_K[ours_K]), (self.truth_K == label)[ours_K]
+        return curation.confidence(self.key_K[ours_K]), self.sure_K[ours_K], (self.truth_K == label)[ours_K]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +83,7 @@ def report(asked: Asked, settings: Curate, judged: Judged, floor_C: np.ndarray, 
     how = "target_precision" if target is not None else "fixed" if settings.adaptive == "none" else settings.adaptive
     rows = {}
     for c, name in enumerate(classes):
-        score_K, right_K = judged.of(c)
+        score_K, sure_K, right_K = judged.of(c)
         closed = floor_C[c] >= NEVER
         passes_K = np.ones(len(score_K), bool) if closed else score_K >= floor_C[c]
         n, right = int(passes_K.sum()), int(right_K[passes_K].sum())
@@ -86,7 +94,7 @@ def report(asked: Asked, settings: Curate, judged: Judged, floor_C: np.ndarray, 
             "right": right,
             "precision": round(right / n, DIGITS) if n else None,
             "low": round(exact_low(right, n), DIGITS) if n else None,
-            "needed": needed(score_K, right_K, target) if target is not None and asked.missed_C[c] else None,
+            "needed": needed(score_K, sure_K, right_K, target) if target is not None and asked.missed_C[c] else None,
         }
     about = {"how": how, "target": target, "calibration": settings.calibration, "held_out": len(judged.truth_K)}
     return about | {"unreachable": settings.unreachable if target is not None else None, "classes": rows}
