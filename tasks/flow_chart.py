@@ -13,6 +13,7 @@ from tasks.figures import FAINT, INK, SERIES, STYLE, as_svg
 
 Flow = dict[tuple[str, str], int]  # images by label before and after; "" = not learnt from
 NODE, GAP = 0.06, 0.012  # width of a node in distances of columns, space between nodes in heights of the pool
+LEAST = 0.015  # of the pool: a smaller node has no room for its name
 NO_LABEL = "not learnt"
 
 
@@ -25,7 +26,7 @@ def flow(columns: Sequence[str], flows: Sequence[Flow], names: Sequence[str]) ->
     labels = [*names, ""]
     total = max(sum(it.values()) for it in flows) or 1
     with rc_context(STYLE):
-        figure = Figure(figsize=(7.4, max(3.0, 0.34 * len(labels) + 1)), layout="constrained")
+        figure = Figure(figsize=(4.2, max(3.0, 0.27 * len(labels) + 1)), layout="constrained")
         figure.patch.set_alpha(0)
         axes = figure.add_subplot()
         axes.set_axis_off()
@@ -35,7 +36,8 @@ def flow(columns: Sequence[str], flows: Sequence[Flow], names: Sequence[str]) ->
         for i, name in enumerate(columns):
             sizes = _sizes(flows[max(i - 1, 0)], labels, after=i > 0)
             _column(axes, i, name, labels, sizes, tops[i], total, last=i == len(columns) - 1)
-        axes.set_xlim(-0.35, len(columns) - 1 + 0.35)
+        aside = 0.55 * max(len(columns) - 1, 1)
+        axes.set_xlim(-aside, len(columns) - 1 + aside)
         axes.set_ylim(1 + GAP * len(labels) + 0.05, -0.08)
         return as_svg(figure, "flow")
 
@@ -74,7 +76,7 @@ def _column(
             continue
         box = (i - NODE / 2, tops[label])
         axes.add_patch(Rectangle(box, NODE, n / total, color=_colour(labels, label), linewidth=0))
-        if i == 0 or last:
+        if (i == 0 or last) and n / total >= LEAST:
             side: dict[str, Any] = {"x": i - NODE, "ha": "right"} if i == 0 else {"x": i + NODE, "ha": "left"}
             shown = (label[:14] or NO_LABEL).replace("$", r"\$")
             axes.text(y=tops[label] + n / total / 2, s=f"{shown} {n:,}", va="center", fontsize=8, color=INK, **side)

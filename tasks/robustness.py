@@ -4,6 +4,8 @@ For the report alone: it reads sealed test images, and no decision rests on it. 
 nothing is read, torch stays away, and what it writes says "not measured".
 """
 
+from typing import Any
+
 from tasks import files
 from tasks.stage import Stage
 
@@ -25,7 +27,7 @@ def robustness(stage: Stage, round_: str) -> None:
             for name, header in HEADERS.items():
                 rows = "".join(",".join(map(str, row)) + "\n" for row in tables[name])
                 (out / f"{name}.csv").write_text(header + rows, encoding="utf-8")
-            stage.summary(**{name: summary[name] for name in ("images", "mce", "mfr", "fgsm", "pgd")})
+            stage.summary(**_metrics(summary))
             return
     out = stage.output(files.robustness(round_))
     files.write_json(None, out / "robustness.json")
@@ -33,3 +35,14 @@ def robustness(stage: Stage, round_: str) -> None:
         (out / f"{name}.csv").write_text(header, encoding="utf-8")
     stage.summary(images=0, mce=None, mfr=None, fgsm=None, pgd=None)
     print(f"{stage.name}: not measured")
+
+
+def _metrics(found: dict[str, Any]) -> dict[str, Any]:
+    """What stands in `dvc metrics`; robustness.json has the rest."""
+    names = ("value", "low", "high", "teacher", "student")
+    relative = {kind: found[kind] and {name: found[kind][name] for name in names} for kind in ("mce", "mfr")}
+    attacks = {
+        kind: {f"eps_{it['eps']:g}": {role: it[role] for role in ("teacher", "student")} for it in found[kind]} or None
+        for kind in ("fgsm", "pgd")
+    }
+    return {"images": found["images"], **relative, **attacks}

@@ -100,6 +100,9 @@ def test_its_summary_is_that_of_the_outcomes(ids: list[str]) -> None:
     assert found["mfr"]["each"]["rotate"]["teacher"] == pytest.approx(table["teacher:shifted:rotate"].mean(), abs=1e-6)
     assert [attack["eps"] for attack in found["pgd"]] == [2, 8]
     assert found["fgsm"][1]["student"] == pytest.approx(1 - table["student:fgsm:8"].mean(), abs=1e-6)
+    metrics = files.read_json(files.metrics("robustness@r1"))
+    assert metrics["mce"]["value"] == found["mce"]["value"]
+    assert metrics["pgd"]["eps_8"] == {role: found["pgd"][1][role] for role in ("teacher", "student")}
     rows = (files.robustness("r1") / "severity.csv").read_text().splitlines()
     assert [row.split(",")[0] for row in rows] == ["severity", *"012345"]
 

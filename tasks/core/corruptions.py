@@ -1,8 +1,8 @@
 """The 15 common corruptions in 5 severities (Hendrycks & Dietterich, ICLR 2019, arXiv:1903.12261), on whole batches.
 
-Written here because no library that does it is kept: `imagecorruptions` (last release 2020) does not run with today's
-scikit-image and numpy. What differs from the published data is said where it differs and in docs/trust.md. Letters: N
-images, C channels (1 or 3), H x W pixels. Values are float32 0..1 inside and uint8 outside.
+Written here because the library that is kept has no CIFAR-10-C and one generator for all images (docs/decisions.md).
+What differs from the published data is said where it differs and in docs/trust.md. Letters: N images, C channels (1 or
+3), H x W pixels. Values are float32 0..1 inside and uint8 outside.
 """
 
 import io

@@ -20,7 +20,7 @@ WHY = {
     "labeled": "its source gives this label, and every net learns from it",
     "calib": "labeled, kept apart to measure how sure the nets may be (split.calib)",
     "gate": "labeled, kept apart to compare a student with the champion (split.gate)",
-    "test": "sealed: no net learns from it, no decision rests on it; evaluate alone reads its label",
+    "test": "sealed: no net learns from it, no decision rests on it; only evaluate and robustness read its label",
     "pool": "no source labels it: the teachers are asked",
     "pool_sealed": "split.labels left its label out: the teachers are asked; the label given is hidden truth, sealed",
     "near_held_out": "it looks like a held-out image, so no net may learn from it",
