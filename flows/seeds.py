@@ -26,11 +26,13 @@ from tasks.progress import clock
 
 HOME = files.WORK / "seeds"
 NOT_OURS = {"seed", "report", "review", "run", "scan", "cache"}  # settings that change no result
+# Of another seed everything is drawn anew: held against the runs before, its labels would always seem to have drifted.
+SAME_IN_ALL = {"drift.action": "report"}
 STAGE_LINE = re.compile(r"^(Running stage '(?P<name>.+)':|Stage '(?P<kept>.+)' (didn't change|is cached))")
 
 
 @dataclass(slots=True)
-class _Clock:
+class Clock:
     """How far the study is, and about how long the rest takes: as long a stage as in the seeds before, on average."""
 
     seeds: int
@@ -42,12 +44,15 @@ class _Clock:
     took: list[tuple[int, float]] = field(default_factory=list)  # of each seed before: stages that ran, seconds
 
     def start(self) -> None:
+        """A seed begins."""
         self.begin, self.passed, self.ran = time.monotonic(), 0, 0
 
     def end(self) -> None:
+        """It is through."""
         self.took.append((self.ran, time.monotonic() - self.begin))
 
     def line(self, seed: int, stage: str) -> str:
+        """Where the study is; without time left while every seed so far came from the cache."""
         where = f"seed {seed} ({self.at} of {self.seeds}): {stage}, stage {self.passed} of {self.stages}"
         ran, seconds = (sum(column) for column in zip(*self.took, strict=True)) if self.took else (0, 0.0)
         if not ran:
@@ -74,12 +79,12 @@ def seeds(n: int, changes: Sequence[str], say: Callable[[str], None]) -> tuple[s
     stopped: dict[int, str] = {}
     with _alone():
         experiments.clear_killed(prefix)
-        clock = _Clock(n, len(_stages()))
+        clock = Clock(n, len(_stages()))
         for clock.at, seed in enumerate(wanted, 1):
             if experiments.finished(name := f"{prefix}{seed}"):
                 say(f"seed {seed} ({clock.at} of {n}): {name} is there already")
                 continue
-            done = _run(name, [f"seed={seed}", *changes], settings, clock, say)
+            done = _run(name, [f"seed={seed}", *_same_in_all(changes), *changes], settings, clock, say)
             if done.exit_code:
                 codes[seed], stopped[seed] = done.exit_code, done.message.splitlines()[0]
                 say(f"seed {seed} ({clock.at} of {n}) did not end: {done.message}")
@@ -113,7 +118,7 @@ def rows(found: studies.Study) -> list[dict[str, object]]:
     ]
 
 
-def _run(name: str, changes: list[str], settings: Settings, clock: _Clock, say: Callable[[str], None]) -> Any:
+def _run(name: str, changes: list[str], settings: Settings, clock: Clock, say: Callable[[str], None]) -> Any:
     """One seed; its whole output goes to .work/seeds/NAME.log, its stages to `say`."""
     clock.start()
     with (HOME / f"{name}.log").open("w", encoding="utf-8") as log:
@@ -174,6 +179,11 @@ def _stages() -> list[str]:
     graph = dag.stages(Path.cwd())
     ends = [name for name, _ in graph if name.partition("@")[0] == "evaluate"]
     return sorted({name for end in ends for name, _ in dag.needed_for(graph, end)})
+
+
+def _same_in_all(changes: Sequence[str]) -> list[str]:
+    chosen = {change.partition("=")[0] for change in changes}
+    return [f"{key}={value}" for key, value in SAME_IN_ALL.items() if key not in chosen]
 
 
 def _refuse_odd(changes: Sequence[str]) -> None:
