@@ -17,6 +17,7 @@ STAGES = (
     "drift",
     "student",
     "gate",
+    "champion",
     "evaluate",
     "robustness",
     "report",

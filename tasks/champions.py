@@ -5,18 +5,19 @@ from pathlib import Path
 from typing import Any
 
 from tasks import files
+from tasks.errors import Held
 from tasks.stage import Stage
 
 DECISION = "decision.json"
 NOT_THE_NETS = {files.MANIFEST, files.SUMMARY, DECISION}
 
 
-def crown(stage: Stage, net: Path, round_: str, decision: dict[str, Any]) -> None:
-    """Stage data/champions/rK with the files of `net`: a model, or the champion before.
+def crown(stage: Stage, net: Path, target: Path, decision: dict[str, Any]) -> None:
+    """Stage `target` with the files of `net` (a model, or an earlier champion) and the decision.
 
     Its record names no inputs: a decision that comes out the same changes nothing that follows.
     """
-    out = stage.output(files.champion(round_), origin=False)
+    out = stage.output(target, origin=False)
     for path in sorted(path for path in net.iterdir() if path.name not in NOT_THE_NETS):
         shutil.copyfile(path, out / path.name)
     files.write_json(decision, out / DECISION)
@@ -26,3 +27,19 @@ def decision(round_: str) -> dict[str, Any]:
     """Why the net of data/champions/rK is there: `champion` names it, `history` the rounds before."""
     value: dict[str, Any] = files.read_json(files.champion(round_) / DECISION)
     return value
+
+
+def refuse_stopped(stage: Stage, round_: str, teacher: str) -> None:
+    """Held when so many students in a row were held that the loop is to stop (gate.max_holds)."""
+    made = decision(teacher)
+    if made["stop"]:
+        what = f"{stage.name}: the students of the last {made['holds']} rounds were held by the gate (gate.max_holds), "
+        what += (
+            f"the champion still is {made['champion']}: another round from the same teacher would bring the same again"
+        )
+        fix = (
+            "`understudy run --stage champion` deploys the champion and `dvc repro -s report` reports the rounds there "
+        )
+        fix += "are. To go on: more labels (split.labels, split.gate), other settings for these rounds, or a row "
+        fix += f"`promote` in {files.CHAMPION_WORDS}; or raise gate.max_holds; or take {round_} out of the rounds"
+        raise Held("loop_stopped", what, fix)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from tasks import accept, beliefs, decisions, files, held
+from tasks import accept, beliefs, decisions, files, held, hold
 from tasks.beliefs import Beliefs, Column, Compact, Words, compute
 from tasks.core import belief
 from tasks.core.curation import KEPT, KEPT_SOFT, REASONS, SOURCE_CAP, Dealer, Plan, confidence
@@ -21,7 +21,7 @@ from tasks.errors import Held
 from tasks.params import Curate, Round
 from tasks.stage import Stage
 
-PARAMS = ("rounds.{key}.teacher", "rounds.{key}.curate")
+PARAMS = ("rounds.{key}.teacher", "rounds.{key}.curate", "hold")
 CARD = "card.json"
 ABOUT_THE_TEACHER = (CARD, held.HELD, held.CALIBRATION)
 
@@ -52,6 +52,7 @@ def curate(stage: Stage, round_: str) -> None:
     teacher = stage.input(files.champion(entry.teacher), only=ABOUT_THE_TEACHER)
     net = files.read_json(teacher / CARD)["key"]
     stage.input(files.labels(entry.teacher))
+    hold.refuse_teacher(stage.settings.hold, net, teacher, classes)
     words = Words(beliefs.human_words(entry.teacher, classes, ledger))
 
     stored = Beliefs(round_, len(classes), with_source=entry.curate.source_cap is not None)
@@ -65,6 +66,7 @@ def curate(stage: Stage, round_: str) -> None:
     for line in accept.say(thresholds, stage.name):
         print(line)
     _refuse_disasters(decided)
+    hold.refuse_labels(stage, entry.teacher, classes, plan.kept_C, asked.missed_C)
 
     reasons: Counter[str] = Counter()
     learnt = Counter(dict.fromkeys(classes, 0))

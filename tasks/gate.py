@@ -2,45 +2,83 @@
 
 Both nets are asked about the same images, whose labels nobody learns from; the rules are in tasks/core/gate.py. A
 student that is held never labels: data/champions/rK, which the next round asks, is then the champion before, again.
+What people said in data/decisions/champion.csv overrules what was measured, and both are kept.
 """
 
 from typing import Any
 
-from tasks import files, params
+from tasks import files, params, verdicts
 from tasks.champions import crown, decision
+from tasks.errors import Integrity
 from tasks.stage import Stage
 
 PARAMS = ("seed", "image", "label", "gate", "rounds.{key}.teacher")
-DIGITS = 6
+BY_VERDICT = {"promote": True, "hold": False, "not_measured": True}
+SHOWN_IDS = 20
 
 
 def gate(stage: Stage, round_: str) -> None:
-    """The champion before, the student and the gate's images in, data/champions/rK out."""
-    settings, before = stage.settings, stage.settings.rounds[round_].teacher
+    """The champion before, the student, the gate's images and the ledger in, data/champions/rK out."""
+    rules, before = stage.settings.gate, stage.settings.rounds[round_].teacher
     champion, student = stage.input(files.champion(before)), stage.input(files.model(round_))
     stage.input(files.GATE)
+    word = verdicts.by_round(verdicts.read(stage.input(files.CHAMPION_WORDS))).get(round_)
+    _refuse_leaks(stage, round_)
     old = decision(before)
     measured = _measure(stage, round_, before)
-    promoted = _promotes(measured["verdict"], settings.gate)
-    holds = 0 if promoted else old["holds"] + 1
-    past = [*old["history"], {name: old[name] for name in ("round", "champion", "verdict")}]
+    passes = BY_VERDICT.get(measured["verdict"], rules.unsure == "promote")
+    promoted = word.action == "promote" if word else passes
+    holds = 0 if promoted else old["holds"] + (word is None)  # what people hold does not stop the loop
     made = {
         "round": round_,
         "champion": round_ if promoted else old["champion"],
         "before": old["champion"],
         "promoted": promoted,
+        "by": word.as_dict() if word else "gate",
         "holds": holds,
-        "history": past,
-        "settings": settings.gate.model_dump(),
+        "stop": holds >= rules.max_holds,
+        "history": [*old["history"], {name: old[name] for name in ("round", "champion", "verdict", "promoted")}],
+        "settings": rules.model_dump(),
         **measured,
     }
-    crown(stage, student if promoted else champion, round_, made)
+    crown(stage, student if promoted else champion, files.champion(round_), made)
     stage.summary(**{name: made[name] for name in ("verdict", "promoted", "champion", "holds", "n")})
-    print(f"gate@{round_}: {made['verdict']}; the champion is {made['champion']}", flush=True)
+    print(f"{stage.name}: {said(made)}", flush=True)
 
 
-def _promotes(verdict: str, rules: params.Gate) -> bool:
-    return {"promote": True, "hold": False, "not_measured": True, "cannot_tell": rules.unsure == "promote"}[verdict]
+def said(made: dict[str, Any]) -> str:
+    """A decision in one sentence."""
+    what = (
+        f"{made['round']} is promoted" if made["promoted"] else f"{made['round']} is held, {made['champion']} labels on"
+    )
+    if isinstance(made["by"], dict):
+        return f"{what}: {made['by']['who']} said so ({made['by']['why']}); measured: {made['verdict']}"
+    if made["verdict"] == "not_measured":
+        return f"{what}: not measured, there are no images for it (split.gate)"
+    d = made["accuracy"]
+    points = f"{100 * d['difference']:+.2f} points, at least {100 * d['low']:+.2f}, at most {100 * d['high']:+.2f}"
+    why = ", ".join(made["rules"])
+    if made["verdict"] == "cannot_tell":
+        why = f"this set cannot tell; a loss below {100 * made['resolution']:.1f} points stays unseen"
+    return f"{what}: {why}; {points} on {made['n']} images"
+
+
+def _refuse_leaks(stage: Stage, round_: str) -> None:
+    """A gate image that the student may have learnt from makes the comparison worthless."""
+    ids = set(_ids(files.GATE / "gate.parquet"))
+    table = files.read_table(stage.input(files.labels(round_)) / "labels.parquet", ["image_id", "copies"])
+    learnt: list[Any] = table.filter(table["copies"].to_numpy() > 0)["image_id"].to_pylist()
+    places = {files.labels(round_): learnt, files.LABELED: _ids(stage.input(files.LABELED) / "labeled.parquet")}
+    for place, others in places.items():
+        if leaked := sorted(ids & set(others)):
+            what = f"{len(leaked)} images of the gate are also learnt from, in {place}: {', '.join(leaked[:SHOWN_IDS])}"
+            fix = f"rm -r {files.SPLIT} {files.SEALED}, then `dvc repro`: the split is drawn again"
+            raise Integrity("leaked_gate", what, fix)
+
+
+def _ids(path: Any) -> list[str]:
+    ids: list[Any] = files.read_table(path, ["image_id"])["image_id"].to_pylist()
+    return ids
 
 
 def _measure(stage: Stage, round_: str, before: str) -> dict[str, Any]:
@@ -48,22 +86,32 @@ def _measure(stage: Stage, round_: str, before: str) -> dict[str, Any]:
     truth = files.read_table(files.GATE / "gate.parquet", ["image_id", "label"]).to_pydict()
     if not truth["image_id"]:
         return {"verdict": "not_measured", "rules": ["not_measured"], "n": 0}
-    # torch takes seconds to load: not where there is nothing to predict
+    # torch and scipy take seconds to load: not where there is nothing to predict
     import numpy as np
 
-    from tasks.core.gate import Limits, judge
+    from tasks import held
+    from tasks.core.gate import judge
     from tasks.core.predict import predict
     from tasks.images.store import Images
     from tasks.models import load_model
 
     settings = stage.settings
-    classes = files.read_json(files.GATE / "classes.json")
+    classes: list[str] = files.read_json(files.GATE / "classes.json")
     image_NCHW = Images(files.GATE).load(truth["image_id"], settings.image)
     student_NC, champion_NC = (
-        predict(load_model(folder)[0], image_NCHW, settings.label.batch).numpy()
+        held.calibration(folder, "temperature", len(classes)).apply(
+            predict(load_model(folder)[0], image_NCHW, settings.label.batch).numpy()
+        )
         for folder in (files.model(round_), files.champion(before))
     )
     truth_N = np.array([classes.index(name) for name in truth["label"]])
-    limits = Limits(settings.gate.margin, settings.gate.recall, settings.gate.ece)
-    found = judge(student_NC, champion_NC, truth_N, limits, settings.seed)
-    return {"n": len(truth_N)} | found.as_dict()
+    found = judge(student_NC, champion_NC, truth_N, _limits(settings.gate), settings.seed).as_dict()
+    for row in found["recalls"]:
+        row["class"] = classes[row.pop("label")]
+    return {"n": len(truth_N)} | found
+
+
+def _limits(rules: params.Gate) -> Any:
+    from tasks.core.gate import Limits
+
+    return Limits(rules.margin, rules.recall, rules.ece)

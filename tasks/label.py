@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from torch import nn
 
 from tasks import files
+from tasks.champions import refuse_stopped
 from tasks.core.predict import predict
 from tasks.errors import Integrity, UserError
 from tasks.images.store import Images
@@ -38,6 +39,7 @@ def label(stage: Stage, round_: str) -> None:
     images = Images(stage.inputs(files.IMAGES), stage.settings.cache)
     stage.input(files.SPLIT)
     teacher = stage.input(files.champion(stage.settings.rounds[round_].teacher), only=files.NET)
+    refuse_stopped(stage, round_, stage.settings.rounds[round_].teacher)
     net, card = load_model(teacher)
     _refuse_other_form(stage, round_, card)
     digest_N = _pool()

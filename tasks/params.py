@@ -28,7 +28,7 @@ from tasks.params_data import (
     Split,
     Torchvision,
 )
-from tasks.params_trust import Audit, Calibrate, Drift, Gate, Robustness
+from tasks.params_trust import Audit, Calibrate, Drift, Gate, Hold, Robustness
 
 __all__ = [  # params.Image and the like, wherever a section is defined
     "Audit",
@@ -39,6 +39,7 @@ __all__ = [  # params.Image and the like, wherever a section is defined
     "Duplicates",
     "Folder",
     "Gate",
+    "Hold",
     "Image",
     "Ingest",
     "Manifest",
@@ -215,6 +216,7 @@ class Settings(Section):
     )
     calibrate: Calibrate = Field(description="Out-of-sample predictions of labeled images.")
     label: Label = Field(description="Reading the teacher's mind about the pool.")
+    hold: Hold = Field(description="When labels are not learnt from at all.")
     gate: Gate = Field(description="When a student takes its teacher's place.")
     rounds: dict[Annotated[str, Field(pattern=r"^r[1-9]\d*$")], Round] = Field(
         min_length=1, description="The rounds, r1 first. One entry more is one round more."

@@ -69,6 +69,9 @@ class Gate(Section):
         gt=0, le=1, description="It is held when a class's recall is shown to fall by more than this."
     )
     ece: float = Field(gt=0, le=1, description="It is held when its calibration error is shown to be larger by this.")
+    max_holds: int = Field(
+        ge=1, le=100, description="The loop stops (exit 4) when the gate held so many students in a row."
+    )
     unsure: Literal["promote", "hold"] = Field(
         description="What to do when these images cannot tell. Without gate images every student is promoted."
     )
@@ -131,3 +134,26 @@ class Robustness(Section):
         if isinstance(value, list) and len(set(value)) < len(value):
             raise ValueError(f"robustness.{info.field_name}: {value} names one of them twice")
         return value
+
+
+class Hold(Section):
+    """When a round is held (exit 4) before a student learns from labels that cannot be right (docs/trust.md)."""
+
+    starvation: bool = Field(
+        description="Hold when a class gets no pseudo-label though its share of the labels would give some."
+    )
+    min_classes: float = Field(
+        ge=0,
+        le=1,
+        description="Hold when the effective number of classes, exp(entropy) of the kept labels, falls below this "
+        "share of the round before. 0 = off.",
+    )
+    chance: bool = Field(
+        description="Hold when the teacher is not shown to be better than chance on labels it did not learn from."
+    )
+    max_label_error: float = Field(
+        gt=0,
+        le=1,
+        description="Hold when more of the given labels than this are shown to be contradicted by nets that did not "
+        "learn from them. 1 = off.",
+    )
