@@ -1,4 +1,4 @@
-"""Stage `champion`: data/champion, the net to use. It is the champion after the last round, or where people went back to.
+"""Stage `champion`: data/champion, the net to use: the champion after the last round, or the one people went back to.
 
 Copies files and trains nothing: `understudy rollback` runs this stage alone and is done in seconds.
 """

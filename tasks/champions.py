@@ -34,9 +34,7 @@ def refuse_stopped(stage: Stage, round_: str, teacher: str) -> None:
     made = decision(teacher)
     if made["stop"]:
         what = f"{stage.name}: the students of the last {made['holds']} rounds were held by the gate (gate.max_holds), "
-        what += (
-            f"the champion still is {made['champion']}: another round from the same teacher would bring the same again"
-        )
+        what += f"the champion still is {made['champion']}: the same teacher would bring the same again"
         fix = (
             "`understudy run --stage champion` deploys the champion and `dvc repro -s report` reports the rounds there "
         )

@@ -32,9 +32,7 @@ def refuse_teacher(rules: Hold, net: str, folder: Path, classes: list[str]) -> N
     wrong = int(alarms.contradicted(prob_NC, given_N).sum())
     if (least := exact_low(wrong, n)) > rules.max_label_error:
         what = f"{wrong} of {n} given labels are contradicted by nets that did not learn from them, so at least "
-        what += (
-            f"{least:.0%} of all labels (hold.max_label_error: {rules.max_label_error:.0%}): they are wrong, or too few"
-        )
+        what += f"{least:.0%} of all labels (hold.max_label_error: {rules.max_label_error:.0%}): they are wrong or few"
         raise Held(
             "label_errors", what, "look at the labels; if they are right, give more of them or raise that setting"
         )

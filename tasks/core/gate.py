@@ -23,6 +23,7 @@ from tasks.core.metrics import Floats, Ints, calibration_error
 
 LEVEL = 0.95  # of each bound by itself
 RESAMPLES = 1000  # of the bootstrap of the calibration error
+FEWEST = 100  # images for a statement about calibration: 15 bins of six or seven
 STEPS = 40  # of a bisection
 Bools = NDArray[np.bool_]
 Verdict = Literal["promote", "hold", "cannot_tell", "not_measured"]
@@ -191,8 +192,11 @@ def holm(p_values: list[float]) -> list[float]:
 
 
 def calibration_loss(student: tuple[Floats, Bools], champion: tuple[Floats, Bools], seed: int) -> Calibration:
-    """Each is probabilities (N, C) and hits (N,). The bound is the paired bootstrap's 5 % percentile, images drawn
-    together for both nets (Efron and Tibshirani 1993, chapter 13)."""
+    """Each is probabilities (N, C) and hits (N,). The bound is the paired bootstrap's, images drawn together for both.
+
+    The lower of the percentile and the basic bound (Davison and Hinkley 1997, section 5.2). Below FEWEST images, where
+    a bootstrap knows too little of what was not drawn, nothing is shown: -1.
+    """
     confident = [(prob_NC.max(axis=1), hit_N) for prob_NC, hit_N in (student, champion)]
     new, old = (calibration_error(*one) for one in confident)
     random, n = np.random.default_rng(seed), len(student[1])
@@ -201,7 +205,8 @@ def calibration_loss(student: tuple[Floats, Bools], champion: tuple[Floats, Bool
         rows = random.integers(0, n, n)
         one, other = (calibration_error(confidence_N[rows], hit_N[rows]) for confidence_N, hit_N in confident)
         drawn[i] = one - other
-    return Calibration(old, new, float(np.quantile(drawn, 1 - LEVEL)))
+    below, above = np.quantile(drawn, [1 - LEVEL, LEVEL])
+    return Calibration(old, new, float(min(below, 2 * (new - old) - above)) if n >= FEWEST else -1.0)
 
 
 def _table(new_hit_N: Bools, old_hit_N: Bools) -> tuple[int, int, int]:

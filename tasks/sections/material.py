@@ -59,7 +59,9 @@ class Material:
 
 def gather(stage: Stage) -> Material:
     """Verify and read what every report rests on."""
-    rounds = list(stage.settings.rounds)
+    # A loop that the gate stopped has no scores of its last rounds: what there is shall be seen.
+    measured = [round_ for round_ in stage.settings.rounds if files.scores(round_).is_dir()]
+    rounds = measured or list(stage.settings.rounds)
     sources = list(stage.settings.sources)
     stage.inputs(files.IMAGES)
     for path in (*map(files.catalog, sources), *map(files.quarantine, sources), files.SPLIT):

@@ -1,0 +1,186 @@
+"""The gate as a stage: who labels next, whose word counts, what is not measured, and when the loop stops."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tasks import champion as deployed
+from tasks import files, held, label, teacher, verdicts
+from tasks import gate as module
+from tasks.champions import crown
+from tasks.core.predict import predict
+from tasks.errors import Held, Integrity
+from tasks.images.store import Images
+from tasks.models import build_from, parameters, save_model
+from tasks.stage import Stage
+from tests import fabricated
+from tests.conftest import ROOT
+
+CLASSES = ["ant", "bee", "cow"]
+
+
+class Case:
+    """80 images, 60 of them for the gate; r0 as champion and the students r1 and r2, which nobody trained."""
+
+    def __init__(self) -> None:
+        torch.set_num_threads(1)
+        self.settings = fabricated.settings()
+        self.ids = fabricated.images(80)
+        self.nets: dict[str, Any] = {}
+        for seed, key in enumerate(("r0", "r1", "r2")):
+            torch.manual_seed(seed)
+            card = {"net": "lenet5", "width": 1, "dropout": 0.0, "stochastic_depth": 0.0, "channels": 1, "size": 8}
+            card |= {"classes": CLASSES, "key": key, "background": 255, "steps": 10}
+            net = build_from(card).eval()
+            with torch.no_grad():
+                list(net.parameters())[-2].mul_(40)  # opinions
+            staged = files.WORK / "net"
+            staged.mkdir(parents=True)
+            save_model(staged, net, card | {"parameters": parameters(net)})
+            held.write(staged, held.table([], [], [], np.empty((0, 3), np.float32)), CLASSES, seed=0)
+            files.seal(staged, {"stage": "made"})
+            files.move_into_place(staged, files.model(key))
+            self.nets[key] = net
+        first = Stage("teacher", self.settings, [])
+        crown(first, files.model("r0"), files.champion("r0"), teacher.FIRST)
+        first.publish()
+        self.words("")
+
+    def said(self, key: str) -> dict[str, str]:
+        """What a net says of the gate's images."""
+        gate = self.ids[20:]
+        image_NCHW = Images(files.IMAGES).load(gate, self.settings.image)
+        return {i: CLASSES[int(c)] for i, c in zip(gate, predict(self.nets[key], image_NCHW, 7).argmax(1), strict=True)}
+
+    def words(self, rows: str) -> None:
+        """Replace the ledger."""
+        files.replace_file(files.CHAMPION_WORDS, ",".join(verdicts.HEADER) + "\n" + rows)
+
+    def run(self, round_: str, gate: dict[str, str], learnt: str | None = None) -> dict[str, Any]:
+        """Publish split, gate and labels, judge a round's student, and return the decision."""
+        fabricated.split(CLASSES, train={self.ids[0]: "ant"}, pool=dict.fromkeys(self.ids[1:10], "pool"), test={})
+        for target in (files.GATE, files.LABELED):
+            table = fabricated.labeled(gate if target == files.GATE else {self.ids[0]: "ant"})
+            ids = table["image_id"].to_pylist()
+            shown = files.read_table(files.images("digits") / "part-00000.parquet").to_pylist()
+            part = fabricated.pa.Table.from_pylist([row for row in shown if row["image_id"] in ids])
+            fabricated.publish(target, classes=CLASSES, **{target.name: table, "part-00000": part})
+        rows: dict[str, tuple[str | None, float, str]] = {learnt or self.ids[5]: ("ant", 0.9, "kept")}
+        fabricated.label_table(round_, rows)
+        fabricated.run(module.gate, module.PARAMS, self.settings, round_)
+        found: dict[str, Any] = files.read_json(files.champion(round_) / "decision.json")
+        return found
+
+
+@pytest.fixture
+def case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Case:
+    monkeypatch.chdir(tmp_path)
+    return Case()
+
+
+def _key(folder: Path) -> str:
+    key: str = files.read_json(folder / "card.json")["key"]
+    return key
+
+
+def test_a_better_student_takes_the_place_and_a_worse_one_does_not(case: Case) -> None:
+    """With truth as the student sees it, its files are the champion's; with truth as the champion sees it, the old ones
+    stay, byte for byte, and the round after asks them."""
+    assert case.said("r0") != case.said("r1")
+    made = case.run("r1", case.said("r1"))
+    assert (made["verdict"], made["promoted"], made["champion"], made["before"]) == ("promote", True, "r1", "r0")
+    assert files.net_hash(files.champion("r1")) == files.net_hash(files.model("r1"))
+    made = case.run("r1", case.said("r0"))
+    assert (made["verdict"], made["promoted"], made["champion"], made["holds"]) == ("hold", False, "r0", 1)
+    assert "worse" in made["rules"]
+    assert files.net_hash(files.champion("r1")) == files.net_hash(files.champion("r0"))
+    assert (files.champion("r1") / held.CALIBRATION).read_bytes() == (files.model("r0") / held.CALIBRATION).read_bytes()
+
+
+def test_the_loop_stops_after_two_holds_in_a_row(case: Case) -> None:
+    """label@r3 is held with exit 4 and says what to do; a promotion in between counts from the beginning."""
+    truth = case.said("r0")
+    case.run("r1", truth)
+    made = case.run("r2", truth)
+    assert (made["holds"], made["stop"], made["champion"]) == (2, True, "r0")
+    assert [row["round"] for row in made["history"]] == ["r0", "r1"]
+    raw = case.settings.model_dump()
+    raw["rounds"]["r3"] = raw["rounds"]["r2"] | {"teacher": "r2"}
+    settings = type(case.settings).model_validate(raw)
+    with pytest.raises(Held, match=r"last 2 rounds were held .* still is r0") as error:
+        fabricated.run(label.label, ["image"], settings, "r3")
+    assert error.value.code == "loop_stopped"
+    assert "dvc repro -s report" in error.value.fix
+    assert not files.probs("r3").exists()
+    case.run("r1", case.said("r1"))
+    assert case.run("r2", case.said("r1"))["holds"] == 1
+
+
+def test_people_overrule_the_gate_and_are_named(case: Case) -> None:
+    """A row for the round decides; what was measured is kept; a hold by people does not stop the loop."""
+    case.words("promote,r1,,ada,2026-01-01T00:00:00Z,looks right to me\n")
+    made = case.run("r1", case.said("r0"))
+    assert (made["promoted"], made["verdict"], made["by"]["who"]) == (True, "hold", "ada")
+    case.words("hold,r1,,ada,2026-01-01T00:00:00Z,not before the audit\n")
+    made = case.run("r1", case.said("r1"))
+    assert (made["promoted"], made["verdict"], made["holds"]) == (False, "promote", 0)
+
+
+def test_without_images_nothing_is_measured_and_the_loop_goes_on(case: Case) -> None:
+    """The decision says so, with no number in it."""
+    made = case.run("r1", {})
+    assert (made["verdict"], made["promoted"], made["n"]) == ("not_measured", True, 0)
+    assert "accuracy" not in made
+
+
+def test_what_cannot_be_told_goes_as_the_settings_say(case: Case) -> None:
+    """On four images nothing is shown either way: unsure decides, and the smallest visible loss is named."""
+    few = dict(list(case.said("r0").items())[:4])
+    made = case.run("r1", few)
+    assert (made["verdict"], made["promoted"]) == ("cannot_tell", True)
+    assert made["resolution"] > 0.5
+    strict = case.settings.gate.model_copy(update={"unsure": "hold"})
+    case.settings = case.settings.model_copy(update={"gate": strict})
+    assert case.run("r1", few)["promoted"] is False
+
+
+def test_a_gate_image_that_was_learnt_from_is_an_integrity_error(case: Case) -> None:
+    """It is named, and nobody is promoted."""
+    with pytest.raises(Integrity, match=case.ids[30]) as error:
+        case.run("r1", case.said("r1"), learnt=case.ids[30])
+    assert (error.value.code, error.value.exit_code) == ("leaked_gate", 5)
+    assert not files.champion("r1").exists()
+
+
+def test_a_decision_that_comes_out_the_same_is_the_same_bytes(case: Case) -> None:
+    """A row about another round changes nothing: what follows from the champion does not run again."""
+    case.run("r1", case.said("r1"))
+    before = files.manifest_hash(files.champion("r1"))
+    case.words("hold,r2,,ada,2026-01-01T00:00:00Z,why\n")
+    case.run("r1", case.said("r1"))
+    assert files.manifest_hash(files.champion("r1")) == before
+
+
+def test_the_deployed_net_is_the_last_champion_or_the_one_people_went_back_to(case: Case) -> None:
+    """data/champion follows the last round; a rollback takes it back, and names who and why."""
+    case.run("r1", case.said("r1"))
+    case.run("r2", case.said("r2"))
+    fabricated.run(deployed.champion, deployed.PARAMS, case.settings)
+    assert _key(files.CHAMPION) == "r2"
+    case.words("rollback,r1,r2,ada,2026-01-01T00:00:00Z,customers complain\n")
+    fabricated.run(deployed.champion, deployed.PARAMS, case.settings)
+    assert _key(files.CHAMPION) == "r1"
+    made = files.read_json(files.CHAMPION / "decision.json")
+    assert (made["champion"], made["rolled_back"]["why"]) == ("r1", "customers complain")
+
+
+def test_the_gate_imports_no_torch_before_it_needs_one() -> None:
+    """Without gate images it costs what a small stage costs."""
+    code = "import sys, tasks.gate, tasks.champion; print(*{'torch', 'scipy'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
