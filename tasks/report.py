@@ -29,6 +29,7 @@ from tasks.sections import (
     drift,
     evaluation,
     flow,
+    gate,
     images,
     intake,
     labels,
@@ -44,7 +45,7 @@ PARAMS = ("seed", "report", "rounds", "sources", "split", "audit.at_least")
 SECTIONS: tuple[ModuleType, ...] = (
     verdict,
     scoreboard,
-    # gate: its place is here
+    gate,
     audit,
     labels,
     flow,
