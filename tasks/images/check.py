@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from PIL import Image, UnidentifiedImageError
 
-from tasks.images.jpeg import plain_frame
+from tasks.images.jpeg import decoded, plain_frame
 from tasks.images.record import Refusal
 from tasks.images.sniff import DEEP, EIGHT_BIT, HEAD, has_cut_tail, sniff, webp_size
 
@@ -63,12 +63,8 @@ def _plain(content: bytes, max_pixels: int) -> Sound | None:
     frame = plain_frame(content)
     if frame is None or frame[1] * frame[2] > max_pixels:
         return None
-    mode, *size = frame
-    try:
-        image = Image.frombytes(mode, (size[0], size[1]), content, "jpeg", mode, "")
-    except Exception:
-        return None
-    return None if _is_filled_in(image, image.load()) else Sound("JPEG", mode, size[0], size[1], many_frames=False)
+    image = decoded(content, *frame)
+    return None if image is None or _is_filled_in(image, image.load()) else Sound("JPEG", *frame, many_frames=False)
 
 
 def _check_open(image: Image.Image, format_: str, max_pixels: int) -> Sound | Refusal:

@@ -5,6 +5,7 @@ import io
 import numpy as np
 from PIL import Image, ImageOps
 
+from tasks.images.jpeg import decoded, plain_frame
 from tasks.images.record import Refusal
 from tasks.images.sniff import EIGHT_BIT, FORMATS, GREY_16
 
@@ -18,12 +19,9 @@ def decode(content: bytes, size: int, channels: int, background: int) -> np.ndar
     The shorter side is scaled to `size`, the middle is cut out. Shrinking is bicubic with antialiasing. Growing is
     bilinear: it stays within the range of its neighbours, where bicubic draws halos around the strokes of small images.
     """
-    with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-        _mend_transparency(image)
-        if min(image.size) > 2 * size:
-            image.draft(None, (2 * size, 2 * size))  # JPEG: decode at 1/2, 1/4 or 1/8, still twice what is needed
-        ImageOps.exif_transpose(image, in_place=True)
-        plain = _eight_bit(image, "L" if channels == 1 else "RGB", background)
+    mode = "L" if channels == 1 else "RGB"
+    image = _plain_jpeg(content, size)
+    plain = _eight_bit(image, mode, background) if image else _opened(content, size, mode, background)
     side = min(plain.size)
     if plain.size != (size, size):
         left, top = (plain.width - side) / 2, (plain.height - side) / 2
@@ -31,6 +29,22 @@ def decode(content: bytes, size: int, channels: int, background: int) -> np.ndar
         plain = plain.resize((size, size), resample, box=(left, top, left + side, top + side))
     pixel = np.asarray(plain)
     return pixel[None] if channels == 1 else pixel.transpose(2, 0, 1)
+
+
+def _plain_jpeg(content: bytes, size: int) -> Image.Image | None:
+    """A JPEG that needs no more than its decoder; this saves most of a small image's time."""
+    frame = plain_frame(content)
+    return decoded(content, *frame) if frame and min(frame[1:]) <= 2 * size else None
+
+
+def _opened(content: bytes, size: int, mode: str, background: int) -> Image.Image:
+    """Any image, upright, in 8 bits."""
+    with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+        _mend_transparency(image)
+        if min(image.size) > 2 * size:
+            image.draft(None, (2 * size, 2 * size))  # JPEG: decode at 1/2, 1/4 or 1/8, still twice what is needed
+        ImageOps.exif_transpose(image, in_place=True)
+        return _eight_bit(image, mode, background)
 
 
 def _mend_transparency(image: Image.Image) -> None:

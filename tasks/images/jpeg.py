@@ -1,8 +1,10 @@
-"""The header of a plain JPEG file, read without a parser: what Pillow would find there, or None if anything is special.
+"""Plain JPEG files without Pillow's parser: what it would find in the header, or None if anything is special.
 
 Pillow's time for a small photograph is mostly the Python that reads its header. Plain is what cameras, tools and data
 sets write without metadata: JFIF, tables of 8 bits, one frame of grey or YCbCr, comments, then the data.
 """
+
+from PIL import Image
 
 JFIF = b"JFIF\0"
 FRAMES = {0xC0, 0xC1, 0xC2}  # baseline, extended, progressive
@@ -25,6 +27,14 @@ def plain_frame(content: bytes) -> tuple[str, int, int] | None:
         elif not _is_harmless(marker, content[body:at]):
             return None
     return None
+
+
+def decoded(content: bytes, mode: str, width: int, height: int) -> Image.Image | None:
+    """The picture of a plain JPEG, by Pillow's decoder with the arguments that Pillow would find; None if damaged."""
+    try:
+        return Image.frombytes(mode, (width, height), content, "jpeg", mode, "")
+    except Exception:
+        return None
 
 
 def _is_harmless(marker: int, body: bytes) -> bool:

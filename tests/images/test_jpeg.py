@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tasks.images import check
+from tasks.images import check, decode
 from tasks.images.check import Sound
 from tasks.images.jpeg import plain_frame
 
@@ -74,6 +74,17 @@ def test_the_short_way_takes_nothing_that_pillow_refuses() -> None:
         if one is not None:
             assert isinstance(one, Sound)
             assert check._decoded(content, "JPEG", MOST) == one
+
+
+@pytest.mark.parametrize("kind", _kinds())
+@pytest.mark.parametrize("size", [4, 8, 20])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_same_pixels(kind: str, size: int, channels: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a net sees does not depend on the way: each pixel is the one of Pillow's own reading."""
+    content = _kinds()[kind]
+    short = decode.decode(content, size, channels, 255)
+    monkeypatch.setattr(decode, "plain_frame", lambda content: None)
+    np.testing.assert_array_equal(short, decode.decode(content, size, channels, 255))
 
 
 def test_limits_and_missing_data_are_judged_the_long_way() -> None:
