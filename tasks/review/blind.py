@@ -10,6 +10,7 @@ from tasks.review.pictures import Picture
 
 TO_DO = "not named yet"
 VIEW = "not-named-yet"  # its address
+CHOOSE = "(choose a class)"  # the App checks the first class of a new label by itself: it must not be an answer
 
 
 def create(fo: Any, name: str, pictures: Iterable[tuple[str, Picture]], classes: Sequence[str]) -> None:
@@ -28,7 +29,7 @@ def create(fo: Any, name: str, pictures: Iterable[tuple[str, Picture]], classes:
     )
     data.add_samples(_samples(fo, pictures), progress=False)
     component = "radio" if len(classes) <= MANY_CLASSES else "dropdown"
-    schema = {"type": "classification", "component": component, "classes": list(classes), "attributes": []}
+    schema = {"type": "classification", "component": component, "classes": [CHOOSE, *classes], "attributes": []}
     data.set_label_schemas({"answer": schema})
     data.activate_label_schemas(["answer"])
     _arrange(fo, data)
@@ -44,7 +45,7 @@ def find(fo: Any, name: str) -> Any | None:
 def read(data: Any) -> Iterator[Row]:
     """Every picture as it stands now, by its name."""
     for path, label, tags in zip(*data.values(["filepath", "answer.label", "tags"]), strict=True):
-        yield Row(Path(path).stem, label or "", tuple(tags or ()))
+        yield Row(Path(path).stem, "" if label in (None, CHOOSE) else label, tuple(tags or ()))
 
 
 def _samples(fo: Any, pictures: Iterable[tuple[str, Picture]]) -> Iterator[Any]:

@@ -12,6 +12,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect, sync_playwright
 
 from tasks import audits
+from tasks.review import blind
 from tests.conftest import ROOT, Project
 from tests.ui.browser import CHROMIUM, FLAGS
 
@@ -68,15 +69,17 @@ def test_a_picture_named_by_clicks_reaches_the_ledger(project: Project, address:
     _betrays_nothing(page.locator("body"))
 
     looker.first.click()
-    panel = page.locator("[data-cy=modal] [data-cy=sidebar]")
-    panel.get_by_text("inside", exact=False).first.click()  # the group that is closed: file, dates, size
-    expect(panel.get_by_text("mime_type")).to_be_visible()
-    _betrays_nothing(page.locator("[data-cy=modal]"))
+    modal = page.locator("[data-cy=modal]")
+    expect(modal.get_by_text("metadata.mime_type")).to_be_attached()  # in the group that is closed
+    _betrays_nothing(modal)
     page.locator("[data-cy=annotate]").click()
+    expect(modal.get_by_text("No labels to annotate")).to_be_visible()
+    page.wait_for_timeout(5000)  # the tab is drawn twice, and the button of the first time leads nowhere
     page.locator("[data-cy=create-classification]").click()
-    chosen = panel.get_by_role("radio").first
+    panel = modal.locator("[data-cy=sidebar]")
+    chosen = panel.get_by_role("radio").last
     expect(chosen).to_be_visible()
-    expect(panel.get_by_role("radio", checked=True)).to_have_count(0)
+    expect(panel.get_by_role("radio", name=blind.CHOOSE)).to_be_checked()  # no class is, before one is chosen
     name = chosen.locator("xpath=following-sibling::label").inner_text()
     if SCREENSHOTS:
         _screenshot(page, ROOT / "docs/images/audit.png")
