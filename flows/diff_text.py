@@ -67,7 +67,7 @@ def pair_lines(diff: Diff) -> list[str]:
     for kind in ("label", "human", "accepted", "dropped"):
         if pairs := diff.changes.pairs(kind):
             names = [f"{old} → {new}" if old != new else str(new) for old, new, _ in pairs]
-            said = [f"{name} {count:,}" for name, (_, _, count) in zip(names, pairs, strict=True)]
+            said = [f"{name} ({count:,})" for name, (_, _, count) in zip(names, pairs, strict=True)]
             more = f" and {len(said) - PAIRS} more" if len(said) > PAIRS else ""
             found.append(f"{KINDS[kind]}: {', '.join(said[:PAIRS])}{more}")
     return found

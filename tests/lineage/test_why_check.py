@@ -69,3 +69,15 @@ def test_a_seed_draws_the_same_images(versions: Versions, capsys: pytest.Capture
     assert said[0] == said[1]
     assert "--seed 5" in said[0]
     assert "--seed 6" in said[2]
+
+
+def test_records_of_before_the_gate_name_the_net_as_a_whole(own: Versions) -> None:
+    """A table that an older version made is explained and checked like one of today."""
+    folder = files.probs("r1")
+    record = files.read_json(folder / files.MANIFEST)
+    inputs = {path: value for path, value in record["inputs"].items() if not path.startswith("data/champions")}
+    record["inputs"] = inputs | {NETS[0]: files.manifest_hash(Path(NETS[0]))}
+    files.write_json(record, folder / files.MANIFEST)
+    (found,) = why.facts(HERE, "pool/3.png", "workspace")["rounds"]
+    assert (found["teacher"]["artefact"], found["teacher"]["here"]) == (NETS[0], True)
+    assert check_random(HERE, 5, 1, "workspace", None) == 0
