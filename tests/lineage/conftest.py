@@ -148,6 +148,9 @@ def _net() -> None:
     staged.mkdir(parents=True)
     save_model(staged, net, card)
     held.write(staged, held.table([], [], [], np.empty((0, 2), np.float32)), ["a", "b"], seed=0)
+    files.write_json(
+        {"outcome": "first", "net": "r0", "champion": "r0", "holds": 0, "stop": False}, staged / "decision.json"
+    )
     files.seal(staged, {"stage": "teacher", "version": "0.0.1", "inputs": {}, "params": {}})
     for target in map(Path, NETS):
         target.parent.mkdir(parents=True, exist_ok=True)
