@@ -96,10 +96,11 @@ def verdict(final: dict[str, Any], gains: dict[str, dict[str, Any]] | None) -> d
 def held(said: dict[str, Any], final: str, champion: str) -> dict[str, Any]:
     """The verdict where the gate did not let the last student through: who is champion comes first."""
     if champion == "r0":
-        headline = "No student passed the gate: teacher r0 stays the champion."
-        first = "What follows speaks of the last student, which was held and labels nothing."
+        headline = "Teacher r0 is the champion: no student passed the gate, or a person went back to it."
+        first = "What follows speaks of the last student, which is not in use."
         return said | {"headline": headline, "tone": "worse", "sentences": [first, *said["sentences"]]}
-    first = f"The gate held {net(final)}, so {net(champion)} stays the champion; it is what this verdict speaks of."
+    first = f"{net(champion)} is the champion, of which this verdict speaks: the gate held {net(final)}, or a person "
+    first = f"{first[0].upper()}{first[1:]}went back."
     return said | {"sentences": [first, *said["sentences"]]}
 
 

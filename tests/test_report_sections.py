@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -54,21 +55,27 @@ def test_a_study_of_another_run_is_called_that() -> None:
     assert "Self-training helped: student r2" in text
 
 
+def _decision(round_: str, champion: str, *, promoted: bool) -> dict[str, Any]:
+    """What gate@rK writes where nothing was measured, or a person overruled it."""
+    rules = {"verdict": "not_measured", "rules": ["not_measured"], "n": 0, "by": "gate", "stop": False, "settings": {}}
+    return {"round": round_, "before": "r0", "promoted": promoted, "champion": champion, "holds": 0} | rules
+
+
 def test_the_gates_word_stands_on_the_scoreboard() -> None:
     """A held student is marked held; the net that labels next is marked champion, be it not the last student."""
     make(["ant", "bee"])
     for round_, promoted, champion in (("r1", True, "r1"), ("r2", False, "r1")):
-        made = {"round": round_, "promoted": promoted, "champion": champion}
+        made = _decision(round_, champion, promoted=promoted)
         fabricated.publish(files.champion(round_), decision=made)
     text = Page(_again()).text
-    assert "The gate held student r2, so student r1 stays the champion" in text
+    assert "Student r1 is the champion, of which this verdict speaks" in text
     assert "student r1 beats supervised-only" in text
     board = text.split("NLL")[-2]
     assert re.search(r"student r1 champion\s.*student r2 held\s", board, flags=re.DOTALL)
-    made = {"round": "r2", "promoted": False, "champion": "r0"}
+    made = _decision("r2", "r0", promoted=False)
     fabricated.publish(files.champion("r2"), decision=made)
     text = Page(_again()).text
-    assert "No student passed the gate: teacher r0 stays the champion." in text
+    assert "Teacher r0 is the champion: no student passed the gate" in text
     assert "Self-training helped" not in text
 
 

@@ -52,6 +52,13 @@ class Material:
         only = ["decision.json"]
         return {r: files.read_json(self.stage.input(f, only=only) / only[0]) for r, f in folders.items()}
 
+    def champion(self) -> str:
+        """The net in use, a rollback included; without a gate the last student."""
+        if folder := self.artefact(files.CHAMPION):
+            return str(files.read_json(folder / "decision.json")["champion"])
+        decisions = self.gate()
+        return str(decisions[self.final]["champion"]) if self.final in decisions else self.final
+
     def plain(self, path: Path) -> Path:
         """A plain file that may be missing, such as a ledger of git: verified and watched if it is there."""
         return self.stage.input(path) if path.exists() else path

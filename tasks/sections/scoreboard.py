@@ -64,7 +64,7 @@ def _marks(run: Material) -> dict[str, str]:
     """`champion` for the net that would label next, `held` for students the gate did not let label."""
     decisions = run.gate()
     marks = {round_: "held" for round_, made in decisions.items() if not made["promoted"]}
-    return marks | ({decisions[run.final]["champion"]: "champion"} if run.final in decisions else {})
+    return marks | ({run.champion(): "champion"} if decisions else {})
 
 
 def _labels_spent(run: Material) -> dict[str, int]:

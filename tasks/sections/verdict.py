@@ -13,8 +13,7 @@ from tasks.sections.material import Material, Scores
 
 def section(run: Material) -> dict[str, Any]:
     """Headline, tone, the four numbers most asked for, and sentences."""
-    decisions = run.gate()
-    champion = decisions[run.final]["champion"] if run.final in decisions else run.final
+    champion = run.champion()
     subject = champion if champion in run.rounds else run.final
     final, gains = run.scores[subject], _gains(run.scores, subject)
     said = wording.verdict(final, gains)
