@@ -16,6 +16,7 @@ from tasks.images.sniff import DEEP, EIGHT_BIT, HEAD, has_cut_tail, sniff, webp_
 
 THUMBNAIL_FIRST, SUBFILE_TYPE = 1, 254  # TIFF: how camera raw files begin
 FILLED_IN = 128  # the grey that libjpeg puts where the data ended early
+LARGE = 128  # pixels of the shorter side: whatever is filled in is several blocks then
 TAIL = 0.15  # the share of rows that must be such grey
 
 Image.MAX_IMAGE_PIXELS = None  # Pillow only warns at first; our own limit refuses, before decoding
@@ -63,8 +64,11 @@ def _plain(content: bytes, max_pixels: int) -> Sound | None:
     frame = plain_frame(content)
     if frame is None or frame[1] * frame[2] > max_pixels:
         return None
-    image = decoded(content, *frame)
-    return None if image is None or _is_filled_in(image, image.load()) else Sound("JPEG", *frame, many_frames=False)
+    mode, width, height = frame
+    image = decoded(content, mode, width, height, shrink=8 if min(width, height) >= LARGE else 1)
+    if image is None or image.getpixel((image.width - 1, image.height - 1)) == _grey(mode):
+        return None
+    return Sound("JPEG", mode, width, height, many_frames=False)
 
 
 def _check_open(image: Image.Image, format_: str, max_pixels: int) -> Sound | Refusal:
@@ -97,10 +101,13 @@ def _refuse_pixels(image: Image.Image, format_: str, pixels: Any) -> Refusal | N
     return None
 
 
+def _grey(mode: str) -> int | tuple[int, ...]:
+    return FILLED_IN if mode == "L" else (FILLED_IN,) * 3
+
+
 def _is_filled_in(image: Image.Image, pixels: Any) -> bool:
     """Whether the last rows, and not the first, are what libjpeg fills in after the data ended."""
-    grey = FILLED_IN if image.mode == "L" else (FILLED_IN,) * 3
-    if image.mode not in {"L", "RGB"} or pixels[image.width - 1, image.height - 1] != grey:
+    if image.mode not in {"L", "RGB"} or pixels[image.width - 1, image.height - 1] != _grey(image.mode):
         return False
     rows = max(1, int(TAIL * image.height))
 

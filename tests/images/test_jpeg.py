@@ -36,6 +36,8 @@ def _kinds() -> dict[str, bytes]:
         "icc": _encoded((8, 8), icc_profile=b"x" * 200),
         "cmyk": _encoded((8, 8), "CMYK"),
         "large": _encoded((300, 300), quality=95),
+        "large and progressive": _encoded((200, 150), progressive=True),
+        "large and grey": _encoded((129, 301), "L"),
     }
 
 
@@ -92,5 +94,7 @@ def test_limits_and_missing_data_are_judged_the_long_way() -> None:
     content = _encoded((64, 64))
     assert getattr(check.check(content, "a.jpg", 4095), "reason", None) == "too_large"
     assert isinstance(check.check(content, "a.jpg", 4096), Sound)
-    cut = content[: len(content) // 2] + b"\xff\xd9"
-    assert getattr(check.check(cut, "a.jpg", MOST), "reason", None) == "suspect_tail"
+    for side in (64, 300):
+        content = _encoded((side, side))
+        cut = content[: len(content) // 2] + b"\xff\xd9"
+        assert getattr(check.check(cut, "a.jpg", MOST), "reason", None) == "suspect_tail"
