@@ -15,7 +15,7 @@ run: .venv/ready  ## the whole loop on handwritten digits, then the results tabl
 	understudy table
 
 test: .venv/ready  ## needs nothing but Python
-	pytest
+	pytest -n 2 --dist loadgroup
 
 test-ui: .venv/ready  ## real servers, real browser; installs Debian's chromium when absent and root
 	sh .ci/chromium

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+from filelock import FileLock
 from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -27,6 +28,18 @@ def pytest_unconfigure() -> None:
     if "fiftyone" in sys.modules:
         sys.stderr.flush()
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+
+
+SHARED = ("server", "fo", "made")  # what takes seconds to start: its tests of a folder stay together on one worker
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Group the tests of a shared server for `--dist loadgroup`; all others go wherever a worker is free."""
+    for item in items:
+        for name in SHARED:
+            if name in getattr(item, "fixturenames", ()):
+                item.add_marker(pytest.mark.xdist_group(f"{item.path.parent.name}-{name}"))
+                break
 
 
 class Project:
@@ -117,10 +130,15 @@ def fresh_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 @pytest.fixture(scope="session")
 def finished_project(fresh_project: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project after its first `dvc repro`. Copy it before you change it."""
-    project = fresh_project.copy(tmp_path_factory.mktemp("finished") / "project")
-    project.repro()
-    return project
+    """A project after its first `dvc repro`, made once for all workers. Copy it before you change it."""
+    base = tmp_path_factory.getbasetemp()
+    home = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    with FileLock(home / "finished.lock"):
+        if not (home / "finished").exists():
+            project = fresh_project.copy(home / "unfinished")
+            project.repro()
+            project.folder.rename(home / "finished")
+    return Project(home / "finished")
 
 
 @pytest.fixture
