@@ -57,7 +57,7 @@ def _arrange(fo: Any, data: Any) -> None:
     """A view of what is left to do, and a sidebar that begins with the answer."""
     from fiftyone import ViewField as F
 
-    unnamed = (F("answer.label") == None) & (F("tags").length() == 0)  # noqa: E711  (an expression of MongoDB)
+    unnamed = F("answer.label").is_in([None, CHOOSE]) & (F("tags").length() == 0)
     data.save_view(TO_DO, data.match(unnamed), description="Pictures without an answer or a tag")
     groups = {"your answer": ["answer"], "tags": ["tags", "_label_tags"]}
     inside = ["id", "filepath", "created_at", "last_modified_at"]
