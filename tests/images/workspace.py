@@ -43,7 +43,7 @@ class Workspace:
         defaults = {
             "ingest": {"max_bad_fraction": 1.0},
             "scan": {"settle_seconds": 0, "rehash": 0.0},
-            "split": {"labels": None, "test": 0},
+            "split": {"labels": None, "test": 0, "calib": 0, "gate": 0},
         }
         own = {"kind": "folder", "path": "source", **sections.pop("source", {})}
         settings["sources"] = {"own": own}
