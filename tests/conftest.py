@@ -51,6 +51,7 @@ class Project:
             **os.environ,
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "DVC_SITE_CACHE_DIR": str(folder / ".work/dvc"),
+            "DVC_NO_ANALYTICS": "1",  # or every command starts a process that reports itself
             "OMP_NUM_THREADS": "1",
             "PYTHONDONTWRITEBYTECODE": "",
         }
