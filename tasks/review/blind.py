@@ -57,7 +57,9 @@ def _arrange(fo: Any, data: Any) -> None:
     """A view of what is left to do, and a sidebar that begins with the answer."""
     from fiftyone import ViewField as F
 
-    unnamed = F("answer.label").is_in([None, CHOOSE]) & (F("tags").length() == 0)
+    label = F("answer.label")
+    is_open = (label == None) | (label == CHOOSE)  # noqa: E711  (an expression of MongoDB; is_in finds no missing field)
+    unnamed = is_open & (F("tags").length() == 0)
     data.save_view(TO_DO, data.match(unnamed), description="Pictures without an answer or a tag")
     groups = {"your answer": ["answer"], "tags": ["tags", "_label_tags"]}
     inside = ["id", "filepath", "created_at", "last_modified_at"]
