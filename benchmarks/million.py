@@ -67,7 +67,7 @@ def make(folder: Path, count: int, size: int) -> None:
     settings = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     settings["sources"] = {"own": {"kind": "manifest", "path": "source"}}
     settings["image"].update(size=size, channels=3)
-    settings["split"].update(labels=100, test=50)
+    settings["split"].update(labels=100, test=50, calib=0, gate=0)
     settings["split"]["duplicates"]["near"] = False  # benchmarks/duplicates.py measures the search for near copies
     settings["teacher"].update(net="wrn10mp", width=1, steps=1)
     settings["label"].update(batch=128)

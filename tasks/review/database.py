@@ -6,6 +6,7 @@ synced. Everything listens on loopback alone: the App has no log-in and serves a
 
 import hashlib
 import os
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from tasks.errors import UserError
 
 HOME = Path(".fiftyone")
 URI = "FIFTYONE_DATABASE_URI"
+PORT = "FIFTYONE_PRIVATE_DATABASE_PORT"  # how FiftyOne tells its own child processes where mongod listens
 
 
 def connect() -> Any:
@@ -23,9 +25,13 @@ def connect() -> Any:
     path, for two projects may share that server. Takes about 5 s. Raises UserError when there is no mongod.
     """
     os.environ.update(_environment(Path.cwd()))
+    if "fiftyone" not in sys.modules:
+        os.environ.pop(PORT, None)  # of whoever started this process: it may serve another project
     if URI not in os.environ:
         check_mongod(mongod())
     import fiftyone as fo
+
+    _only_for(HOME.resolve())
     from fiftyone.core.config import FiftyOneConfigError
     from fiftyone.core.service import ServiceException
     from pymongo.errors import PyMongoError
@@ -42,6 +48,20 @@ def connect() -> Any:
             else f"read {HOME}/db/log/mongo.log; `rm -r {HOME}` makes a new one and loses only what was not synced",
         ) from None
     return fo
+
+
+def _only_for(home: Path) -> None:
+    """Keep this project's mongod to itself.
+
+    FiftyOne looks for a running database service by its arguments and attaches to the first one of the same user,
+    whichever folder it serves: two projects reviewed at once would share one database, and each would remove the
+    other's half-built data sets when it ends. So the folder is made part of the arguments (its service skips options
+    that it does not know), in front of --multi, where a FiftyOne of somebody else does not take ours for its own.
+    """
+    from fiftyone.core.service import DatabaseService
+
+    arguments = ["--51-service", DatabaseService.service_name, "--home", str(home), "--multi"]
+    DatabaseService._service_args = property(lambda _self: arguments)
 
 
 def mongod() -> Path:
