@@ -18,6 +18,7 @@ from tasks.errors import TooManyBad, UserError
 from tasks.images import quarantine, release
 from tasks.images.index import FileIndex
 from tasks.images.intake import Intake, counts, texts
+from tasks.images.interrupted import Interrupted
 from tasks.images.record import Record, Refusal
 from tasks.images.shards import Shards
 from tasks.images.sources import open_source, prepare
@@ -51,10 +52,14 @@ def _ingest(stage: Stage, name: str, workers: list[Worker]) -> None:
     releases, resolved = _decided(stage, name, source.classes)
     catalog, refused_at = stage.output(files.catalog(name)), stage.output(files.quarantine(name))
     images = stage.output(files.images(name), origin=False)
-    shards, stored = _carry_on(stage, name, images)
+    first, stored = _carry_on(stage, name, images)
     before = len(stored)
+    interrupted = _interrupted(stage, name, first)
+    for part in interrupted.parts:
+        stored |= _ids(interrupted.folder / part)
     key = files.digest([wanted.model_dump(), settings.ingest.model_dump(), code_in_use("tasks.images.")])
-    index = FileIndex(stage.home / INDEX, key, settings.scan.rehash)
+    index = FileIndex(stage.home / INDEX, key, settings.scan.rehash, interrupted.index)
+    shards = Shards(interrupted.folder, first, interrupted.parts, lambda parts: interrupted.note(parts, index))
     intake = Intake(stored, resolved)
     records = Progress(source.total, stage.name, "files"), release.apply(source.records, releases)
     read = _take_in(workers, *records, intake, shards, stored, index)
@@ -70,6 +75,7 @@ def _ingest(stage: Stage, name: str, workers: list[Worker]) -> None:
     files.write_json(source.classes, catalog / "classes.json")
     run = quarantine.write(refused_at, accepted, refused, intake.total_of, before_at=files.quarantine(name))
     index.write()
+    shards.move(images)
     stage.sealed(images, shards.written)
     added = sum(files.rows(images / part) for part in shards.written)
     stage.summary(classes=len(source.classes), run=run, stored=before + added, **summary)
@@ -79,21 +85,33 @@ def _ingest(stage: Stage, name: str, workers: list[Worker]) -> None:
     print(f"{stage.name}: {added} new images in {len(shards.written)} new shards; {grown}; {read} read")
 
 
-def _carry_on(stage: Stage, name: str, images: Path) -> tuple[Shards, set[bytes]]:
-    """Take the shards over that an earlier run wrote of the same source, and say what is in them."""
+def _carry_on(stage: Stage, name: str, images: Path) -> tuple[int, set[bytes]]:
+    """Take over the shards that an earlier run wrote of the same source: the number of the next, what is in them."""
     old, key = files.images(name), f"sources.{name}"
     records = [folder / files.MANIFEST for folder in (files.catalog(name), old)]
     if not all(path.is_file() for path in records):
-        return Shards(images), set()
+        return 0, set()
     made, record = map(files.read_json, records)
     if made["params"].get(key) != value_at(stage.settings, key):
-        return Shards(images), set()  # another source under the same name
+        return 0, set()  # another source under the same name
     parts = sorted(part for part in record["files"] if part.startswith("part-"))
     stage.keep(images, parts)
     stored = set[bytes]()
     for part in parts:
-        stored.update(map(bytes.fromhex, texts(files.read_table(images / part, ["image_id"])["image_id"])))
-    return Shards(images, first=int(parts[-1][5:10]) + 1 if parts else 0), stored
+        stored |= _ids(images / part)
+    return int(parts[-1][5:10]) + 1 if parts else 0, stored
+
+
+def _interrupted(stage: Stage, name: str, first: int) -> Interrupted:
+    """What a killed run of the same source, settings and code has written behind the shards of now."""
+    interrupted = Interrupted(stage.resume(), files.manifest_hash(files.images(name)) if first else "")
+    if interrupted.parts:
+        print(f"{stage.name}: going on behind {len(interrupted.parts)} shards written before the interruption")
+    return interrupted
+
+
+def _ids(part: Path) -> set[bytes]:
+    return set(map(bytes.fromhex, texts(files.read_table(part, ["image_id"])["image_id"])))
 
 
 def _take_in(

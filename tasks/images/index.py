@@ -30,38 +30,65 @@ LAYOUT = np.dtype(
 )
 
 
-class FileIndex:
-    """The index an earlier run left and the one this run will leave: about 70 bytes a file, each."""
+class _Known:
+    """What stands in one index file: rows by the hash of the file's name."""
 
-    def __init__(self, path: Path, key: str, rehash: float) -> None:
-        """`key` stands for settings and code: what was found under another one is not used. `rehash` is the share of
-        the unchanged files that is read all the same."""
-        self._path, self._key, self._rehash = path, key, rehash
+    def __init__(self, path: Path, key: str) -> None:
         table = _read(path)
         metadata: dict[bytes, bytes] = table.schema.metadata or {}
-        self._run = int(metadata.get(b"run", b"0")) + 1
+        self.run = int(metadata.get(b"run", b"0"))
         if metadata.get(b"key") != key.encode():
             table = table.slice(0, 0)
         self._key_N, *self._seen = (table[name].to_numpy() for name in NUMBERS)
         self._id_N = table["image_id"].combine_chunks()
         self._sound_N = table["sound"].to_numpy()
         self._verdicts = [Sound(**fields) for fields in json.loads(metadata[b"sounds"])] if table.num_rows else []
+
+    def find(self, record: Record) -> tuple[Seen, bytes, Sound] | None:
+        """The row of a file as it is now. Only one whose name is known is looked at: a new one costs no system call."""
+        if not len(self._key_N):
+            return None
+        key = np.uint64(int.from_bytes(_key(record.path)))
+        row = int(np.searchsorted(self._key_N, key))
+        now = None
+        while row < len(self._key_N) and self._key_N[row] == key:
+            now = now or _seen(record.content)
+            size, time, inode = (int(values[row]) for values in self._seen)
+            if (size, time, inode) == now:
+                return now, self._id_N[row].as_py(), self._verdicts[self._sound_N[row]]
+            row += 1
+        return None
+
+
+class FileIndex:
+    """The index an earlier run left and the one this run will leave: about 70 bytes a file, each."""
+
+    def __init__(self, path: Path, key: str, rehash: float, interrupted: Path | None = None) -> None:
+        """`key` stands for settings and code: what was found under another one is not used. `rehash` is the share of
+        the unchanged files that is read all the same. `interrupted` is what `save` left of a run that was killed."""
+        self._path, self._key, self._rehash = path, key, rehash
+        self._before = _Known(path, key)
+        self._run = self._before.run + 1
+        self._own = _Known(interrupted, key) if interrupted else None
         self._next = bytearray()
         self._code_of: dict[Sound, int] = {}
         self._read_again: dict[str, tuple[Seen, bytes]] = {}
 
     def find(self, record: Record, stored: set[bytes]) -> Checked | None:
         """The check of an unchanged file whose image is `stored`; None when it has to be read."""
-        row = self._row(record)
-        image_id = self._id_N[row].as_py() if row is not None else None
-        if row is None or image_id not in stored:
-            return None
-        if isinstance(record.content, bytes):
-            is_same = hashlib.sha256(record.content).digest() == image_id
-            return self._known(record, row, image_id) if is_same else None
-        if not self._is_drawn(record.path):
-            return self._known(record, row, image_id)
-        self._read_again[record.path] = self._seen_at(row), image_id
+        for known, is_own in ((self._own, True), (self._before, False)):
+            found = known.find(record) if known else None
+            if found is None or found[1] not in stored:
+                continue
+            seen, image_id, verdict = found
+            if isinstance(record.content, bytes):
+                if hashlib.sha256(record.content).digest() != image_id:
+                    return None
+            elif not is_own and self._is_drawn(record.path):
+                self._read_again[record.path] = seen, image_id
+                return None
+            self._keep(record.path, seen, image_id, verdict)
+            return Checked(record, image_id.hex(), b"", verdict, seen)
         return None
 
     def note(self, checked: Checked) -> None:
@@ -77,6 +104,10 @@ class FileIndex:
 
     def write(self) -> None:
         """Leave the index for the next run."""
+        self.save(self._path)
+
+    def save(self, path: Path) -> None:
+        """Write what this run has seen so far."""
         row_N = np.frombuffer(self._next, LAYOUT)
         order = np.argsort(row_N["key"], kind="stable")
         columns: dict[str, Any] = {
@@ -89,32 +120,9 @@ class FileIndex:
             "run": str(self._run),
             "sounds": json.dumps([sound._asdict() for sound in self._code_of]),
         }
-        temporary = self._path.with_suffix(".tmp")
+        temporary = path.with_suffix(".tmp")
         files.write_table(pa.table(columns).replace_schema_metadata(about), temporary)
-        temporary.replace(self._path)
-
-    def _row(self, record: Record) -> int | None:
-        """The row of a file as it is now. Only one whose name is known is looked at: a new one costs no system call."""
-        if not len(self._key_N):
-            return None
-        key = np.uint64(int.from_bytes(_key(record.path)))
-        row = int(np.searchsorted(self._key_N, key))
-        seen = None
-        while row < len(self._key_N) and self._key_N[row] == key:
-            seen = seen or _seen(record.content)
-            if self._seen_at(row) == seen:
-                return row
-            row += 1
-        return None
-
-    def _seen_at(self, row: int) -> Seen:
-        size, time, inode = (int(values[row]) for values in self._seen)
-        return size, time, inode
-
-    def _known(self, record: Record, row: int, image_id: bytes) -> Checked:
-        verdict, seen = self._verdicts[self._sound_N[row]], self._seen_at(row)
-        self._keep(record.path, seen, image_id, verdict)
-        return Checked(record, image_id.hex(), b"", verdict, seen)
+        temporary.replace(path)
 
     def _keep(self, path: str, seen: Seen, image_id: bytes, verdict: Sound) -> None:
         code = self._code_of.setdefault(verdict, len(self._code_of))

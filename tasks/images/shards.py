@@ -3,6 +3,7 @@
 A part is written, brought to disk and hashed by a thread, while the caller collects the next one.
 """
 
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,16 +18,23 @@ PART_BYTES, PART_ROWS = 64 * 2**20, 20_000
 class Shards:
     """Collects images and writes part-NNNNN.parquet, each at most 64 MiB (or one image) and 20,000 rows.
 
-    Only parts from number `first` on are written or changed: earlier ones lie there for good.
+    Only parts from number `first` on are written or changed: earlier ones lie there for good. `written` are parts in
+    `folder` that an interrupted run left; `settled` is called whenever one more is on disk.
     """
 
-    def __init__(self, folder: Path, first: int = 0) -> None:
-        self._folder = folder
+    def __init__(
+        self,
+        folder: Path,
+        first: int = 0,
+        written: files.Entries | None = None,
+        settled: Callable[[files.Entries], None] | None = None,
+    ) -> None:
+        self._folder, self._settled = folder, settled
         self._rows: dict[str, bytes] = {}
-        self._size, self._parts = 0, first
+        self.written = dict(written or {})  # the parts on disk, with size and sha256 as a commit record has them
+        self._size, self._parts = 0, first + len(self.written)
         self._thread: ThreadPoolExecutor | None = None
         self._writing: Future[files.Entries] | None = None
-        self.written: files.Entries = {}  # after `close`: the parts, with size and sha256 as a commit record has them
 
     def add(self, image_id: str, content: bytes) -> None:
         """One image that was not added before."""
@@ -43,6 +51,11 @@ class Shards:
         if self._thread:
             self._thread.shutdown()
             self._thread = None
+
+    def move(self, target: Path) -> None:
+        """Bring the parts to `target`, on the same file system."""
+        for name in self.written:
+            (self._folder / name).rename(target / name)
 
     def drop(self, ids: set[str]) -> None:
         """Take images out again that were added: the ones nobody refers to after the last record was seen."""
@@ -72,6 +85,8 @@ class Shards:
         if self._writing:
             self.written |= self._writing.result()
             self._writing = None
+            if self._settled:
+                self._settled(self.written)
 
 
 def _write(content_of: dict[str, bytes], path: Path) -> files.Entries:
