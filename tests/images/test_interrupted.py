@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -17,8 +16,20 @@ from tests.images.workspace import Workspace, picture, write_all
 ROWS = 50  # images in a shard of these tests
 START = {f"labeled/{name}/{n}.png": picture(10 * c + n) for c, name in enumerate("ab") for n in range(2)}
 MANY = {f"pool/{n:04}.png": picture(1000 + n) for n in range(600)}
-SMALL_SHARDS = f"import sys, tasks.images.shards as s; s.PART_ROWS = {ROWS}\nfrom tasks.stage import main\n"
-SMALL_SHARDS += "sys.exit(main('ingest', 'own'))"
+KILLED = f"""
+import os, signal, sys
+from tasks.images import intake, shards
+from tasks.stage import main
+shards.PART_ROWS, left, add = {ROWS}, int(sys.argv[1]), intake.Intake.add
+def counted(self, checked):
+    global left
+    left -= 1
+    if not left:
+        os.killpg(0, signal.SIGKILL)
+    return add(self, checked)
+intake.Intake.add = counted
+sys.exit(main("ingest", "own"))
+"""
 
 
 @pytest.fixture
@@ -33,21 +44,12 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     return workspace
 
 
-def _kill_after_one_more_shard(workspace: Workspace) -> None:
-    journal = workspace.folder / ".work/ingest@own/resume"
+def _kill_at(workspace: Workspace, file: int) -> None:
+    """SIGKILL of the stage and its workers when it takes that file in; the shards before it are on disk or not."""
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    start = [sys.executable, "-c", SMALL_SHARDS]
-    process = subprocess.Popen(start, cwd=workspace.folder, env=env, start_new_session=True)
-
-    def settled() -> int:
-        return sum(len(files.read_json(path)["parts"]) for path in journal.glob("*/journal.json"))
-
-    before = settled()
-    while settled() == before:
-        assert process.poll() is None, "it ended before it was killed"
-        time.sleep(0.002)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    start = [sys.executable, "-c", KILLED, str(file)]
+    process = subprocess.run(start, cwd=workspace.folder, env=env, start_new_session=True, check=False)
+    assert process.returncode == -signal.SIGKILL
 
 
 def _artefacts(workspace: Workspace) -> dict[str, str]:
@@ -61,13 +63,13 @@ def test_killed_and_run_again_gives_the_same_bytes(workspace: Workspace, tmp_pat
     for content_of in (START, {"pool/a.png": picture(500)}, MANY):
         write_all(undisturbed.source, content_of)
         assert undisturbed.run("ingest")[0] == 0
-    for _ in range(3):
-        _kill_after_one_more_shard(workspace)
+    for file in (130, 131, 300):  # 5 are known from the start
+        _kill_at(workspace, file)
     [folder] = (workspace.folder / ".work/ingest@own/resume").iterdir()
     parts = sorted(folder.glob("part-*.parquet"))
     assert parts[0].name == "part-00002.parquet"
     kept = len(files.read_json(folder / "journal.json")["parts"])
-    assert kept >= 3
+    assert kept == 4, "the fifth is being written"
     damaged = folder / f"part-{2 + kept - 1:05d}.parquet"
     damaged.write_bytes(damaged.read_bytes()[:-1])
     code, said = workspace.run("ingest")
@@ -80,7 +82,7 @@ def test_killed_and_run_again_gives_the_same_bytes(workspace: Workspace, tmp_pat
 
 def test_shards_of_another_state_are_not_taken(workspace: Workspace) -> None:
     """What was published changed since the kill (here: it was deleted): the run starts from nothing."""
-    _kill_after_one_more_shard(workspace)
+    _kill_at(workspace, 200)
     for path in (workspace.folder / "data/images/own").iterdir():
         path.unlink()
     (workspace.folder / "data/images/own").rmdir()
