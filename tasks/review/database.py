@@ -1,7 +1,7 @@
 """FiftyOne's database: whose it is, where it lies, and what it needs.
 
 It is a disposable view. What people decided is in data/decisions; deleting the folder .fiftyone loses nothing that was
-synced. Everything listens on loopback alone: the App has no log-in and serves any file its user may read.
+synced. Everything listens on loopback alone: the App has no log-in.
 """
 
 import hashlib

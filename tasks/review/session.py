@@ -16,10 +16,8 @@ from tasks import decisions, files
 from tasks.decisions import Decision
 from tasks.errors import Busy, UserError
 from tasks.params import Settings
-from tasks.review import corrections, database, dataset, lineage, pictures, rows, views
+from tasks.review import app, corrections, database, dataset, lineage, pictures, rows, views
 from tasks.review.corrections import Refused
-
-ADDRESS = "127.0.0.1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +90,13 @@ def _say(address: str) -> None:
 def open_app(name: str, port: int, ready: Callable[[str], object] = _say, view: str = views.FIRST) -> None:
     """Serve the App on loopback until Ctrl-C; `ready` gets its address once it answers.
 
-    Raises Busy when the port is taken. The App has no log-in, so there is no way to serve it to other machines: from
-    afar use `ssh -L`.
+    Raises Busy when the port is taken. The App has no log-in, so there is no way to serve it to other machines, and its
+    server answers this machine's own pages alone (tasks/review/guard.py): from afar use `ssh -L`.
     """
     _refuse_taken(port)
     fo = database.connect()
-    session = fo.launch_app(fo.load_dataset(name), remote=True, address=ADDRESS, port=port)
-    ready(f"http://{ADDRESS}:{port}/datasets/{name}?view={view}")
+    session = app.launch(fo, fo.load_dataset(name), port)
+    ready(f"http://{app.ADDRESS}:{port}/datasets/{name}?view={view}")
     try:
         session.wait(-1)
     except KeyboardInterrupt:
@@ -187,6 +185,6 @@ def alone() -> Iterator[None]:
 
 def _refuse_taken(port: int) -> None:
     with socket.socket() as probe:
-        if probe.connect_ex((ADDRESS, port)) == 0:
+        if probe.connect_ex((app.ADDRESS, port)) == 0:
             what = f"port {port} is in use, maybe by another review"
             raise Busy("port_taken", what, "close that one, or change review.port in params.yaml")
