@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from flows import cli_champion, cli_lineage
+from flows.cli_approve import approve
 from flows.cli_audit import audit
 from flows.cli_seeds import seeds
 from flows.terminal import git_user as _git_user
@@ -235,6 +236,7 @@ def table() -> None:
 app.command()(cli_lineage.why)
 app.command()(cli_lineage.diff)
 app.command()(cli_champion.rollback)
+app.command()(approve)
 
 
 def main() -> None:

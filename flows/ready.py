@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tasks import audits, decisions, files, ledger, resolutions, studies, verdicts
+from tasks import approvals, audits, decisions, files, ledger, resolutions, studies, verdicts
 from tasks.errors import UserError
 from tasks.images import release
 from tasks.images.sources import refuse_missing
@@ -14,6 +14,7 @@ LEDGERS = (
     (files.RELEASES, release.HEADER),
     (files.CONFLICTS, resolutions.HEADER),
     (files.CHAMPION_WORDS, verdicts.HEADER),
+    (files.APPROVALS, approvals.HEADER),
     (files.SEEDS, studies.HEADER),
     (files.AUDIT, audits.HEADER),
 )
@@ -31,6 +32,7 @@ def refuse_unready(settings: Settings) -> None:
     resolutions.read(files.CONFLICTS)
     audits.read()
     verdicts.read(files.CHAMPION_WORDS)
+    approvals.read(files.APPROVALS)
     for round_ in settings.rounds:
         if (path := files.decisions(round_)).parent.is_dir():
             decisions.read(path)

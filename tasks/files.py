@@ -60,6 +60,7 @@ SEALED = Path("data/sealed")  # test.parquet, truth.parquet: read by evaluate an
 RELEASES = Path("data/decisions/release.csv")  # refused files that people take in (tasks/images/release.py)
 CHAMPION = Path("data/champion")  # like data/champions/rK: the net to use
 CHAMPION_WORDS = Path("data/decisions/champion.csv")  # what people said about champions (tasks/verdicts.py)
+APPROVALS = Path("data/decisions/approval.csv")  # what people said about students that waited (tasks/approvals.py)
 CONFLICTS = Path("data/decisions/conflicts.csv")  # classes of images that carry two (tasks/resolutions.py)
 SEEDS = Path("data/decisions/seeds.csv")  # what `understudy seeds` measured (tasks/studies.py)
 AUDIT = Path("data/decisions/audit.csv")  # what people said in blind audits (tasks/audits.py)

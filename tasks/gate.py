@@ -2,17 +2,18 @@
 
 Both nets are asked about the same images, whose labels nobody learns from; the rules are in tasks/core/gate.py. A
 student that is held never labels: data/champions/rK, which the next round asks, is then the champion before, again.
-What people said in data/decisions/champion.csv overrules what was measured, and both are kept.
+What people said in data/decisions/champion.csv overrules what was measured, and both are kept. With `approval: manual`
+a student that would be promoted, or about which nothing can be told, waits for a row in data/decisions/approval.csv.
 """
 
 from typing import Any
 
-from tasks import files, params, verdicts
+from tasks import approvals, files, params, verdicts
 from tasks.champions import crown, decision
 from tasks.errors import Integrity
 from tasks.stage import Stage
 
-PARAMS = ("seed", "image", "label", "gate", "rounds.{key}.teacher")
+PARAMS = ("seed", "image", "label", "gate", "approval", "rounds.{key}.teacher")
 BY_VERDICT = {"promote": True, "hold": False, "not_measured": True}
 SHOWN_IDS = 20
 
@@ -22,11 +23,17 @@ def gate(stage: Stage, round_: str) -> None:
     rules, before = stage.settings.gate, stage.settings.rounds[round_].teacher
     champion, student = stage.input(files.champion(before)), stage.input(files.model(round_))
     stage.input(files.GATE)
+    word: verdicts.Word | approvals.Answer | None
     word = verdicts.by_round(verdicts.read(stage.input(files.CHAMPION_WORDS))).get(round_)
+    answers = approvals.read(stage.input(files.APPROVALS))
     _refuse_leaks(stage, round_)
     old = decision(before)
     measured = _measure(stage, round_, before)
     passes = BY_VERDICT.get(measured["verdict"], rules.unsure == "promote")
+    net = files.net_hash(student)
+    is_asked = stage.settings.approval == "manual" and word is None and measured["verdict"] != "hold"
+    if is_asked:
+        word = approvals.about(answers, round_, net)
     promoted = word.action == "promote" if word else passes
     holds = 0 if promoted else old["holds"] + (word is None)  # what people hold does not stop the loop
     made = {
@@ -41,6 +48,9 @@ def gate(stage: Stage, round_: str) -> None:
         "settings": rules.model_dump(),
         **measured,
     }
+    if is_asked and word is None:
+        raise approvals.ask(made, net, f"{stage.name}: measured: {in_words(made)}")
+    approvals.note(round_).unlink(missing_ok=True)
     crown(stage, student if promoted else champion, files.champion(round_), made)
     stage.summary(**{name: made[name] for name in ("verdict", "promoted", "champion", "holds", "n")})
     print(f"{stage.name}: {said(made)}", flush=True)
@@ -53,14 +63,19 @@ def said(made: dict[str, Any]) -> str:
     )
     if isinstance(made["by"], dict):
         return f"{what}: {made['by']['who']} said so ({made['by']['why']}); measured: {made['verdict']}"
+    return f"{what}: {in_words(made)}"
+
+
+def in_words(made: dict[str, Any]) -> str:
+    """What was measured, without what came of it."""
     if made["verdict"] == "not_measured":
-        return f"{what}: not measured, there are no images for it (split.gate)"
+        return "not measured, there are no images for it (split.gate)"
     d = made["accuracy"]
     points = f"{100 * d['difference']:+.2f} points, at least {100 * d['low']:+.2f}, at most {100 * d['high']:+.2f}"
     why = ", ".join(made["rules"])
     if made["verdict"] == "cannot_tell":
         why = f"this set cannot tell; a loss below {100 * made['resolution']:.1f} points stays unseen"
-    return f"{what}: {why}; {points} on {made['n']} images"
+    return f"{why}; {points} on {made['n']} images"
 
 
 def _refuse_leaks(stage: Stage, round_: str) -> None:

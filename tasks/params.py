@@ -2,7 +2,7 @@
 
 Unknown keys, wrong types and values out of range are refused before any work. DVC hashes the same file, so nothing here
 has a default: what a run used is what the file says. The sections about images and their sources are in
-params_data.py, those about trust in params_trust.py.
+params_data.py, about trust in params_trust.py, about when things run in params_runs.py.
 """
 
 from pathlib import Path
@@ -28,9 +28,11 @@ from tasks.params_data import (
     Split,
     Torchvision,
 )
+from tasks.params_runs import Alerts, Relabel, Run, Schedule
 from tasks.params_trust import Audit, Calibrate, Drift, Gate, Hold, Robustness
 
 __all__ = [  # params.Image and the like, wherever a section is defined
+    "Alerts",
     "Audit",
     "Cache",
     "Calibrate",
@@ -43,8 +45,11 @@ __all__ = [  # params.Image and the like, wherever a section is defined
     "Image",
     "Ingest",
     "Manifest",
+    "Relabel",
     "Robustness",
+    "Run",
     "Scan",
+    "Schedule",
     "Section",
     "Source",
     "Split",
@@ -183,13 +188,6 @@ class Report(Section):
     title: str = Field(min_length=1, description="Headline of the report.")
 
 
-class Run(Section):
-    """How Prefect runs the stages; none of it can change a result."""
-
-    retries: int = Field(ge=0, le=10, description="Further tries for a stage that was busy or was killed.")
-    retry_delay: float = Field(ge=0, le=3600, description="Seconds between tries.")
-
-
 class Review(Section):
     """How FiftyOne shows the labels; none of it can change a result."""
 
@@ -218,12 +216,19 @@ class Settings(Section):
     label: Label = Field(description="Reading the teacher's mind about the pool.")
     hold: Hold = Field(description="When labels are not learnt from at all.")
     gate: Gate = Field(description="When a student takes its teacher's place.")
+    approval: Literal["auto", "manual"] = Field(
+        description="`manual`: a student that the gate would promote, or cannot tell about, waits (exit 4) until "
+        "somebody decides: `understudy approve`, or the form of a suspended run. `auto`: the gate decides."
+    )
     rounds: dict[Annotated[str, Field(pattern=r"^r[1-9]\d*$")], Round] = Field(
         min_length=1, description="The rounds, r1 first. One entry more is one round more."
     )
     drift: Drift = Field(description="When a run is held because the pool or its labels moved.")
     robustness: Robustness = Field(description="How well the nets stand worse images.")
     report: Report = Field(description="The report.")
+    schedule: Schedule = Field(description="When new images are looked for.")
+    relabel: Relabel = Field(description="What follows when there are new images.")
+    alerts: Alerts = Field(description="Who is told.")
     run: Run = Field(description="How Prefect runs the stages.")
     review: Review = Field(description="How FiftyOne shows the labels.")
     audit: Audit = Field(description="Blind audits of accepted labels.")

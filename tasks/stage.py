@@ -40,6 +40,7 @@ PLUMBING = {
     "tasks.files",
     "tasks.params",
     "tasks.params_data",
+    "tasks.params_runs",
     "tasks.params_trust",
     "tasks.nets.names",
     "tasks.explain",

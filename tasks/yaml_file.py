@@ -2,6 +2,7 @@
 and takes 1e-3 for text, where DVC sees a number."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,17 @@ def read(path: Path) -> dict[str, Any]:
         held = "is empty" if raw is None else f"holds {type(raw).__name__} {raw!r:.40}, not keys and values"
         raise UserError("bad_settings", f"{path} {held}", f"{_back(path)}; docs/params.md lists every key")
     return raw
+
+
+def with_value(text: str, keys: Sequence[str], value: str) -> str:
+    """The text of a YAML file with the scalar under these keys replaced; all else stays, comments and order included.
+
+    KeyError where there is no such key.
+    """
+    node: Any = yaml.compose(text, _Loader)
+    for key in keys:
+        node = {name.value: below for name, below in node.value}[key]
+    return text[: node.start_mark.index] + value + text[node.end_mark.index :]
 
 
 def _back(path: Path) -> str:
