@@ -11,7 +11,7 @@ from tasks import files
 
 ADDRESS = "127.0.0.1"
 FOLDERS = (files.WORK / "review", files.WORK / "audit")  # all pictures ever shown lie below these
-REFUSED = (
+REFUSED: tuple[tuple[str, dict[str, str]], ...] = (
     ("/", {"Host": "example.org"}),
     ("/fiftyone", {"Origin": "http://example.org"}),
     (f"/media?filepath={sys.executable}", {}),
