@@ -66,7 +66,8 @@ def lines(facts: Facts) -> Iterator[Line]:
         yield "people", ""
     for row in facts["people"]:
         who = f"{row.get('who') or 'somebody'}{', ' + row['when'] if row.get('when') else ''}"
-        yield row["ledger"].rpartition("/")[2], f"{row['what']} ({who})" + ("" if row["in_force"] else ", overruled")
+        standing = "" if row["in_force"] else ", in conflict" if row["disputed"] else ", overruled"
+        yield row["ledger"].rpartition("/")[2], f"{row['what']} ({who}){standing}"
 
 
 def printable(text: str) -> str:

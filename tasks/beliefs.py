@@ -109,18 +109,24 @@ def _prior_ratio(
     return ratio_C
 
 
-def human_words(teacher: str, classes: list[str], ledger: dict[str, decisions.Decision]) -> dict[str, int]:
-    """What people said of each image they spoke of, in the teacher's round and before; newer rounds overrule older."""
+def human_words(teacher: str, classes: list[str], said: decisions.Standing) -> tuple[dict[str, int], set[str]]:
+    """What people said of each image they spoke of, in the teacher's round and before; newer rounds overrule older.
+
+    Second the images that people disagree on, here or in an older round: like rejected ones they are not learnt from.
+    """
     words: dict[str, int] = {}
+    conflicts = set(said.conflicts)
     path = files.labels(teacher) / "labels.parquet"
-    for table in files.iter_batches([path], 1 << 16, ["image_id", "label", "source"]):
-        said = table.filter(compute.equal(table["source"], "human")).to_pydict()
-        for image_id, name in zip(said["image_id"], said["label"], strict=True):
+    for table in files.iter_batches([path], 1 << 16, ["image_id", "label", "source", "reason"]):
+        human = table.filter(compute.equal(table["source"], "human")).to_pydict()
+        for image_id, name, reason in zip(human["image_id"], human["label"], human["reason"], strict=True):
             words[image_id] = curation.REJECTED if name is None else classes.index(name)
+            if reason == decisions.CONFLICT and image_id not in said.words:
+                conflicts.add(image_id)
     fixed = {"reject": curation.REJECTED, "undo": curation.NO_DECISION}
-    for image_id, decision in ledger.items():
+    for image_id, decision in said.words.items():
         words[image_id] = fixed[decision.action] if decision.action in fixed else classes.index(decision.new)
-    return words
+    return words | dict.fromkeys(conflicts, curation.REJECTED), conflicts
 
 
 class Words:

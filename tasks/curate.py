@@ -39,6 +39,7 @@ class Decided:
     compact: Compact
     asked: accept.Asked
     plan: Plan
+    conflicts: set[str]  # images that people disagree on; decided on like rejected ones
 
 
 def curate(stage: Stage, round_: str) -> None:
@@ -48,12 +49,13 @@ def curate(stage: Stage, round_: str) -> None:
     stage.input(files.SPLIT)
     stage.input(files.probs(round_))
     classes: list[str] = files.read_json(files.SPLIT / "classes.json")
-    ledger = decisions.latest(stage.input(files.decisions(round_)), classes)
+    said = decisions.in_force(stage.input(files.decisions(round_)), classes)
     teacher = stage.input(files.champion(entry.teacher), only=ABOUT_THE_TEACHER)
     net = files.read_json(teacher / CARD)["key"]
     stage.input(files.labels(entry.teacher))
     hold.refuse_teacher(stage.settings.hold, net, teacher, classes)
-    words = Words(beliefs.human_words(entry.teacher, classes, ledger))
+    human, conflicts = beliefs.human_words(entry.teacher, classes, said)
+    words = Words(human)
 
     stored = Beliefs(round_, len(classes), with_source=entry.curate.source_cap is not None)
     reading = beliefs.reading(stored, teacher, entry.curate, classes, key)
@@ -61,7 +63,7 @@ def curate(stage: Stage, round_: str) -> None:
     asked = accept.ask(entry.curate, judged, classes, key)
     compact = beliefs.compact(stored, words, reading, entry.curate.source_cap is not None, beliefs.THREADS)
     plan = compact.decide(entry.curate, asked.threshold, beliefs.THREADS)
-    decided = Decided(round_, entry, net, classes, stored, reading, compact, asked, plan)
+    decided = Decided(round_, entry, net, classes, stored, reading, compact, asked, plan, conflicts)
     thresholds = accept.report(asked, entry.curate, judged, plan.floor_C.view(np.float32), classes)
     for line in accept.say(thresholds, stage.name):
         print(line)
@@ -100,6 +102,7 @@ def curate(stage: Stage, round_: str) -> None:
 def _label_table(decided: Decided) -> Iterator[pa.Table]:
     """The label table in blocks of consecutive rows: pool images, and those that the split took out."""
     soft = decided.entry.curate.labels == "soft" or decided.asked.soft_C.any()
+    disputed = pa.array(sorted(decided.conflicts), pa.string())
     dealer, first = Dealer(decided.plan), 0
     for block in decided.stored.blocks() if soft else decided.stored.pool():
         pool, prob_BC = (block.pool, block.prob_BC) if isinstance(block, beliefs.Block) else (block, None)
@@ -111,6 +114,9 @@ def _label_table(decided: Decided) -> Iterator[pa.Table]:
         columns = {name: column.take(place) for name, column in columns.items()}
         columns["copies"] = columns["copies"].fill_null(0)
         columns["source"] = columns["source"].fill_null("")
+        if decided.conflicts:
+            in_dispute = compute.and_(compute.is_in(_one(pool["image_id"]), value_set=disputed), place.is_valid())
+            columns["reason"] = compute.if_else(in_dispute, decisions.CONFLICT, columns["reason"])
         columns["reason"] = compute.coalesce(columns["reason"], _one(pool["status"]))
         yield pa.table({"image_id": _one(pool["image_id"]), **columns}, schema=files.LABEL_TABLE)
 

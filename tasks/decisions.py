@@ -3,14 +3,17 @@
     image_id,action,old,new,who,when,table
 
 `relabel`: the image is `new`. `accept`: the label shown is right (`new` repeats it). `reject`: never learn from this
-image. `undo`: back to what the teacher says. The last row of an image wins; rows are never changed or removed.
+image. `undo`: back to what the teacher says, whoever said what before. Rows are never changed or removed.
+
+A person's later word replaces the own earlier one. Where the words of two people differ, neither wins: the image is in
+conflict, is not learnt from, and waits until one more word about it settles it, whoever says it.
 """
 
 import csv
 import difflib
 import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 
@@ -19,6 +22,8 @@ from tasks.errors import UserError
 
 ACTIONS = ("relabel", "accept", "reject", "undo")
 NAMES_A_CLASS = ("relabel", "accept")
+CONFLICT = "human_conflict"  # the reason of an image that people disagree on, in the label table
+SHOWN_ERRORS = 10  # of a ledger's wrong classes
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,38 +70,84 @@ def read(path: Path) -> list[Decision]:
     return found
 
 
-def latest(path: Path, classes: Sequence[str]) -> dict[str, Decision]:
-    """The decision in force for each image: its last row.
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What holds after all rows: one decision an image, or the voices of those who disagree on it."""
 
-    Raises UserError naming file, line, class and the nearest known class when a row names a class that is none; rows
-    that a later one overrules are history and not checked.
+    words: dict[str, Decision]
+    conflicts: dict[str, tuple[Decision, ...]]  # each one's last word, in the order they were said
+    voices: dict[str, tuple[Decision, ...]]  # the same of every image, also where all agree
+
+    def voice(self, image_id: str, who: str) -> Decision | None:
+        """The person's own word that still stands."""
+        return next((said for said in self.voices.get(image_id, ()) if said.who == who), None)
+
+
+def standing(decisions: Iterable[Decision]) -> Standing:
+    """What holds after these rows, oldest first."""
+    voices: dict[str, dict[str, Decision]] = {}
+    for decision in decisions:
+        others = voices.get(decision.image_id, {})
+        settles = (
+            decision.action == "undo" or _differ(others.values()) or any(d.action == "undo" for d in others.values())
+        )
+        kept = {} if settles else {who: said for who, said in others.items() if who != decision.who}
+        voices[decision.image_id] = kept | {decision.who: decision}
+    said = {image_id: tuple(by.values()) for image_id, by in voices.items()}
+    conflicts = {image_id: by for image_id, by in said.items() if _differ(by)}
+    return Standing({i: by[-1] for i, by in said.items() if i not in conflicts}, conflicts, said)
+
+
+def in_force(path: Path, classes: Sequence[str]) -> Standing:
+    """What holds for each image of a ledger.
+
+    Raises UserError naming file, line, class and the nearest known class of every row in force that names a class that
+    is none; rows that a later one overrules are history and not checked.
     """
     decisions = read(path)
-    in_force = {decision.image_id: (number, decision) for number, decision in enumerate(decisions)}
-    for number, decision in in_force.values():
-        if decision.action in NAMES_A_CLASS and decision.new not in classes:
-            why = f"{decision.new!r} is not a class{nearest(decision.new, classes)}; image {decision.image_id}"
-            raise _bad(path, _line(path, number), why, f"use one of {', '.join(classes)}")
-    return {image_id: decision for image_id, (_, decision) in in_force.items()}
+    found = standing(decisions)
+    holding = {id(d) for d in (*found.words.values(), *(d for by in found.conflicts.values() for d in by))}
+    wrong = [
+        (number, f"{d.new!r} is not a class{nearest(d.new, classes)}; image {d.image_id}")
+        for number, d in enumerate(decisions)
+        if id(d) in holding and d.action in NAMES_A_CLASS and d.new not in classes
+    ]
+    if wrong:
+        lines = [f"line {_line(path, number)}: {why}" for number, why in wrong[:SHOWN_ERRORS]]
+        lines += [f"and {len(wrong) - SHOWN_ERRORS} more"] * (len(wrong) > SHOWN_ERRORS)
+        what = f"{path}, " + "\n  ".join(lines)
+        raise UserError("bad_ledger", what, f"use one of {', '.join(classes)}")
+    return found
 
 
-def append(path: Path, decisions: Iterable[Decision]) -> int:
+def append(path: Path, decisions: Iterable[Decision], settling: Container[str] = ()) -> int:
     """Add decisions that say something new and return how many; rows already there keep their bytes.
 
-    A decision that repeats the image's last one (same action and class) is left out, so doing it twice changes nothing.
-    One call writes at most one row an image, sorted by image_id, and becomes visible at once or not at all.
+    A decision that repeats its person's standing word is left out, so doing it twice changes nothing; of an image in
+    conflict a repeated word counts, and settles it, where the person saw the conflict: `settling` holds those images.
+    One call writes at most one row an image and person, sorted by image_id, and becomes visible at once or not at all.
     """
     before = read(path) if path.exists() else []
-    last = {decision.image_id: decision for decision in before}
-    wanted = {decision.image_id: decision for decision in decisions}
-    fresh = [wanted[i] for i in sorted(wanted) if i not in last or _says(last[i]) != _says(wanted[i])]
+    there, now = set(before), standing(before)
+    wanted = {(d.image_id, d.who): d for d in map(_harmless, decisions)}
+    fresh = [d for _, d in sorted(wanted.items()) if _is_new(d, now, there, settling)]
     if not fresh:
         return 0
     text = _text(path) if path.exists() else ",".join(HEADER) + "\n"
     added = io.StringIO(newline="")
-    csv.writer(added, lineterminator="\n").writerows(astuple(_harmless(decision)) for decision in fresh)
+    csv.writer(added, lineterminator="\n").writerows(astuple(decision) for decision in fresh)
     files.replace_file(path, text + ("" if text.endswith("\n") else "\n") + added.getvalue())
     return len(fresh)
+
+
+def in_words(decision: Decision) -> str:
+    """`relabel: frog`, `reject`: a decision as people read it."""
+    return f"{decision.action}: {decision.new}" if decision.new else decision.action
+
+
+def conflict_in_words(voices: Iterable[Decision]) -> str:
+    """`conflict: Ada says frog, Bob says reject`."""
+    return "conflict: " + ", ".join(f"{d.who or 'somebody'} says {d.new or d.action}" for d in voices)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -105,8 +156,23 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
-def _says(decision: Decision) -> tuple[str, str]:
-    return decision.action, decision.new
+def _is_new(decision: Decision, now: Standing, there: Container[Decision], settling: Container[str]) -> bool:
+    """Whether a row would say what its person did not say before."""
+    own = now.voice(decision.image_id, decision.who)
+    if own is None:  # never said, or settled by others since: the same row once more is a repeated sync
+        return decision not in there
+    if decision.image_id in now.conflicts and _means(own) == _means(decision):
+        return decision.image_id in settling
+    return (own.action, own.new) != (decision.action, decision.new)
+
+
+def _means(decision: Decision) -> tuple[bool, str]:
+    """accept and relabel name a class and agree when it is the same one."""
+    return decision.action in NAMES_A_CLASS, decision.new or decision.action
+
+
+def _differ(voices: Iterable[Decision]) -> bool:
+    return len({_means(decision) for decision in voices}) > 1
 
 
 def _harmless(decision: Decision) -> Decision:

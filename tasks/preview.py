@@ -68,7 +68,8 @@ def preview(settings: Settings, round_: str, truth: bool) -> Preview:
             raise UserError("nothing_yet", f"{folder} does not exist yet", f"dvc repro label@{round_}")
         files.verify(folder)
     classes: list[str] = files.read_json(files.SPLIT / "classes.json")
-    words = Words(beliefs.human_words(entry.teacher, classes, decisions.latest(files.decisions(round_), classes)))
+    said = decisions.in_force(files.decisions(round_), classes)
+    words = Words(beliefs.human_words(entry.teacher, classes, said)[0])
     stored = Beliefs(round_, len(classes), with_source=entry.curate.source_cap is not None)
     teacher, key = files.champion(entry.teacher), f"rounds.{round_}.curate"
     reading = beliefs.reading(stored, teacher, entry.curate, classes, key)

@@ -13,6 +13,7 @@ REASONS = {
     "class_full": "class already full",
     "source_cap": "source already at its cap",
     "human_rejected": "rejected by a person",
+    "human_conflict": "people disagree; one more word settles it",
     "held_out": "held out for test, gate or calibration",
     "near_held_out": "near copy of an image held out for test, gate or calibration",
     "duplicate": "copy of a labeled image",

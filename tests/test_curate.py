@@ -1,6 +1,7 @@
 """The curate stage: one reason for every pool image, people over teachers, nothing learnt from nothing."""
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -242,3 +243,19 @@ def _publish_pool_with_sources() -> None:
     pool = pa.table({"image_id": POOL, "status": [STATUS[i] for i in POOL], "source": ["web"] * 12})
     labeled = fabricated.labeled({f"{99:064x}": "ant"})
     fabricated.publish(files.SPLIT, classes=CLASSES, labeled=labeled, pool=pool)
+
+
+def test_where_people_disagree_neither_wins_and_later_rounds_know() -> None:
+    """The image is not learnt from, with a reason of its own, in this round and the next; one more word settles it."""
+    row = decisions.Decision(POOL[0], "relabel", "", "cow", "Ada", "2026-01-01T00:00:00Z", "")
+    decisions.append(files.decisions("r1"), [row, replace(row, who="Bob", new="bee")])
+    earlier = NOTHING | {POOL[1]: (None, 0.0, "human_conflict"), POOL[2]: (None, 0.0, "human_conflict")}
+    _say((POOL[2], "relabel", "ant"))
+    table = _curate(earlier)
+    for image_id in POOL[:2]:
+        assert tuple(table.loc[image_id, ["reason", "copies", "source"]]) == ("human_conflict", 0, "human")
+    assert table.loc[POOL[:2], "label"].isna().all()
+    assert (table.loc[POOL[2], "reason"], table.loc[POOL[2], "label"]) == ("human_label", "ant")
+    assert files.read_json(files.metrics("curate@r1"))["reasons"]["human_conflict"] == 2
+    _say((POOL[0], "relabel", "ant"))
+    assert _curate(earlier).loc[POOL[0], "label"] == "ant"

@@ -122,14 +122,14 @@ def test_a_class_that_is_none_is_named_with_its_line(ledger: Path) -> None:
     decisions.append(ledger, [replace(ROW, old="two\nlines")])
     decisions.append(ledger, [replace(ROW, image_id="b" * 64, new="dgo")])
     with pytest.raises(UserError, match=r"r1\.csv, line 4: 'dgo' is not a class; did you mean 'dog'\?"):
-        decisions.latest(ledger, CLASSES)
+        decisions.in_force(ledger, CLASSES)
 
 
 def test_an_overruled_row_may_name_a_class_that_is_gone(ledger: Path) -> None:
     """Mending a wrong class is one row more, never an edit of history."""
     decisions.append(ledger, [replace(ROW, new="dgo")])
     decisions.append(ledger, [ROW])
-    assert decisions.latest(ledger, CLASSES) == {ROW.image_id: ROW}
+    assert decisions.in_force(ledger, CLASSES).words == {ROW.image_id: ROW}
 
 
 def test_a_kill_while_appending_leaves_the_old_or_the_new_ledger(ledger: Path) -> None:
@@ -152,3 +152,56 @@ def test_a_kill_while_appending_leaves_the_old_or_the_new_ledger(ledger: Path) -
         said = decisions.read(ledger)
         assert [d.image_id for d in said] == [f"{i:064}" for i in range(len(said))]
     assert said
+
+
+def _said(who: str, action: str, new: str = "", image_id: str = "a" * 64) -> Decision:
+    return replace(ROW, image_id=image_id, who=who, action=action, new=new)
+
+
+@pytest.mark.parametrize(
+    ("rows", "holds"),
+    [
+        ([_said("Ada", "relabel", "cat"), _said("Ada", "relabel", "dog")], "dog"),
+        ([_said("Ada", "relabel", "cat"), _said("Bob", "accept", "cat")], "cat"),
+        ([_said("Ada", "relabel", "cat"), _said("Bob", "relabel", "dog")], ("cat", "dog")),
+        ([_said("Ada", "relabel", "cat"), _said("Bob", "reject")], ("cat", "reject")),
+        ([_said("Ada", "accept", "cat"), _said("Bob", "accept", "cat"), _said("Ada", "reject")], ("cat", "reject")),
+        ([_said("Ada", "relabel", "cat"), _said("Bob", "relabel", "dog"), _said("Cy", "reject")], "reject"),
+        ([_said("Ada", "relabel", "cat"), _said("Bob", "relabel", "dog"), _said("Bob", "relabel", "cat")], "cat"),
+        ([_said("Ada", "relabel", "cat"), _said("Bob", "relabel", "dog"), _said("Ada", "accept", "cat")], "cat"),
+        ([_said("Ada", "relabel", "cat"), _said("Bob", "undo")], "undo"),
+        ([_said("Ada", "relabel", "cat"), _said("Bob", "undo"), _said("Cy", "relabel", "dog")], "dog"),
+    ],
+)
+def test_two_who_differ_are_a_conflict_until_one_more_word(rows: list[Decision], holds: str | tuple[str, ...]) -> None:
+    """One's later word replaces the own earlier one; of two people's neither wins; the third word settles it."""
+    found = decisions.standing(rows)
+    if isinstance(holds, str):
+        [word] = found.words.values()
+        assert (word.new or word.action, found.conflicts) == (holds, {})
+    else:
+        [voices] = found.conflicts.values()
+        assert (tuple(d.new or d.action for d in voices), found.words) == (holds, {})
+
+
+def test_both_rows_of_a_conflict_stay_and_a_repeated_sync_settles_nothing(ledger: Path) -> None:
+    """What Ada said already is no third word, unless she said it again with the conflict before her eyes."""
+    ada, bob = replace(ROW, new="cat"), replace(ROW, who="Bob")
+    assert decisions.append(ledger, [ada, bob]) == 2
+    assert decisions.append(ledger, [ada]) == decisions.append(ledger, [replace(ada, when="later")]) == 0
+    assert decisions.in_force(ledger, CLASSES).conflicts == {ROW.image_id: (ada, bob)}
+    again = replace(ada, when="later", action="accept")
+    assert decisions.append(ledger, [again], settling={ROW.image_id}) == 1
+    assert decisions.read(ledger) == [ada, bob, again]
+    assert decisions.in_force(ledger, CLASSES).words == {ROW.image_id: again}
+    assert decisions.append(ledger, [bob]) == 0, "his row is there; to differ again he has to say it anew"
+
+
+def test_every_wrong_class_is_listed(ledger: Path) -> None:
+    """All rows at once, each with its line, also those of a conflict."""
+    rows = [replace(ROW, new="dgo"), replace(ROW, new="cta", who="Bob"), replace(ROW, image_id="b", new="forg")]
+    decisions.append(ledger, rows)
+    with pytest.raises(UserError) as refused:
+        decisions.in_force(ledger, CLASSES)
+    for line, word, near in ((2, "dgo", "dog"), (3, "cta", "cat"), (4, "forg", "frog")):
+        assert f"line {line}: {word!r} is not a class; did you mean {near!r}?" in str(refused.value)

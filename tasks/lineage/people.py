@@ -6,7 +6,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from tasks import files
+from tasks import decisions, files
 from tasks.errors import UserError
 
 LEDGERS = files.RELEASES.parent
@@ -14,7 +14,8 @@ CONFLICTS, RELEASES, AUDITS = files.CONFLICTS.name, files.RELEASES.name, "audit.
 
 
 def said(image_id: str | None, places: Collection[tuple[str, str]]) -> list[dict[str, Any]]:
-    """The rows about an image, oldest first within each ledger; `in_force` marks the last of each ledger.
+    """The rows about an image, oldest first within each ledger; `in_force` marks the last of each ledger, and
+    `disputed` those of people who disagree: then none is in force.
 
     `places`: (source, path) of its files, by which releases name it. UserError for a ledger that is no CSV.
     """
@@ -25,8 +26,19 @@ def said(image_id: str | None, places: Collection[tuple[str, str]]) -> list[dict
             for line, row in _rows(path)
             if (image_id and row.get("image_id") == image_id) or (row.get("source"), row.get("path")) in places
         ]
-        found += [row | {"in_force": row is rows[-1]} for row in rows]
+        disputed = _disputed(rows)
+        last = [row is rows[-1] and not disputed for row in rows]
+        found += [row | {"in_force": f, "disputed": row["line"] in disputed} for row, f in zip(rows, last, strict=True)]
     return found
+
+
+def _disputed(rows: list[dict[str, Any]]) -> set[int]:
+    """The lines of a round's ledger whose words contradict each other and stand, all about one image."""
+    names = decisions.HEADER
+    if not rows or not set(names) <= rows[0].keys():
+        return set()
+    line = {decisions.Decision(*(row[name] for name in names)): row["line"] for row in rows}
+    return {line[said] for voices in decisions.standing(line).conflicts.values() for said in voices}
 
 
 def everything() -> dict[str, list[str]]:

@@ -6,11 +6,10 @@ from typing import Any
 
 import pandas as pd
 
-from tasks.decisions import Decision
+from tasks.decisions import Decision, in_words
 from tasks.review import lineage, views
 from tasks.review.corrections import Row, is_clear
 from tasks.review.pictures import Picture
-from tasks.review.rows import in_words
 
 MANY_CLASSES = 20  # from here on a list that unfolds beats radio buttons
 LABELS = {

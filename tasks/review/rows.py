@@ -13,13 +13,14 @@ import pandas as pd
 import pyarrow.compute as pc
 
 from tasks import decisions, files
-from tasks.decisions import Decision
+from tasks.decisions import Standing
 from tasks.errors import Integrity, UserError
 from tasks.params import Settings
 from tasks.review import lineage
 
 KEPT = ("kept", "kept_soft")
 REFUSED = ("low_confidence", "class_full", "below_promise")
+CARRIED = "earlier round: "  # how `decision` begins where an earlier round's ledger spoke
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def load(round_: str, settings: Settings) -> Reviewed:
     classes: list[str] = files.read_json(files.SPLIT / "classes.json")
     rows = _table(round_).merge(_opinions(round_, classes), on="image_id", validate="one_to_one")
     rows = _other_rounds(rows, round_, settings, classes)
-    rows = _human(rows, decisions.latest(files.decisions(round_), classes))
+    rows = _human(rows, decisions.in_force(files.decisions(round_), classes))
     rows = rows.merge(_paths(settings), on="image_id", how="left").sort_values("image_id", ignore_index=True)
     return Reviewed(lineage.added(rows, round_), classes, files.manifest_hash(files.labels(round_)))
 
@@ -76,11 +77,6 @@ def choose(rows: pd.DataFrame, limit: int) -> pd.DataFrame:
     )
     best = queues.min(axis=1).sort_values(kind="stable").index[:limit]
     return rows.loc[best].sort_values("image_id", ignore_index=True)
-
-
-def in_words(decision: Decision) -> str:
-    """`relabel: frog`, `reject`: a decision as the column and the field `decision` say it."""
-    return f"{decision.action}: {decision.new}" if decision.new else decision.action
 
 
 def _place(rows: pd.DataFrame, member: pd.Series, ascending: bool) -> pd.Series:
@@ -162,18 +158,22 @@ def _aligned(opinions: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
     return opinions.set_index("image_id").reindex(rows["image_id"]).set_index(rows.index)
 
 
-def _human(rows: pd.DataFrame, ledger: dict[str, Decision]) -> pd.DataFrame:
+def _human(rows: pd.DataFrame, said: Standing) -> pd.DataFrame:
     """Add decision and shown: what the label table carries from earlier rounds, then the ledger of this one."""
     rejected = rows["reason"] == "human_rejected"
-    carried = (rows["source"] == "human") & ~rejected
+    disputed = rows["reason"] == decisions.CONFLICT
+    carried = (rows["source"] == "human") & ~rejected & ~disputed
     rows["decision"] = ""
-    rows.loc[carried, "decision"] = "earlier round: " + rows["label"]
-    rows.loc[rejected, "decision"] = "earlier round: reject"
+    rows.loc[carried, "decision"] = CARRIED + rows["label"]
+    rows.loc[rejected, "decision"] = f"{CARRIED}reject"
+    rows.loc[disputed, "decision"] = "conflict: in an earlier round"
     rows["shown"] = rows["label"].where(carried, rows["teacher"])
     place = pd.Series(rows.index, index=rows["image_id"])
-    for image_id, said in ledger.items():
+    words = {image_id: decisions.conflict_in_words(voices) for image_id, voices in said.conflicts.items()}
+    for image_id, text in (words | {i: decisions.in_words(d) for i, d in said.words.items()}).items():
         if image_id in place.index:
-            at = place[image_id]
-            rows.loc[at, "decision"] = in_words(said)
-            rows.loc[at, "shown"] = said.new if said.action in decisions.NAMES_A_CLASS else rows.loc[at, "teacher"]
+            at, word = place[image_id], said.words.get(image_id)
+            rows.loc[at, "decision"] = text
+            by_name = word is not None and word.action in decisions.NAMES_A_CLASS
+            rows.loc[at, "shown"] = word.new if word is not None and by_name else rows.loc[at, "teacher"]
     return rows

@@ -8,11 +8,12 @@ from tasks.review.rows import KEPT, REFUSED
 LEAST_CONFIDENT = "least confident kept"
 MOST_CONFIDENT = "most confident refused"
 DISAGREE = "teacher and student disagree"
+CONFLICTS = "people disagree"
 FIRST = "least-confident-kept"  # the address of the view the App opens with
 
 
 def save(data: Any, classes: Sequence[str]) -> None:
-    """Save the three queues and one view a class (by the label in `review`, so that a relabeled image moves over)."""
+    """Save the four queues and one view a class (by the label in `review`, so that a relabeled image moves over)."""
     from fiftyone import ViewField as F
 
     kept, refused = F("reason").is_in(list(KEPT)), F("reason").is_in(list(REFUSED))
@@ -20,6 +21,8 @@ def save(data: Any, classes: Sequence[str]) -> None:
     data.save_view(LEAST_CONFIDENT, data.match(kept).sort_by(up), description="Learnt from, but barely trusted")
     data.save_view(MOST_CONFIDENT, data.match(refused).sort_by(down), description="Not learnt from, and maybe right")
     data.save_view(DISAGREE, data.match(F("disagrees")).sort_by(down), description="One of the two is wrong")
+    disputed = data.match(F("decision").starts_with("conflict")).sort_by("image_id")
+    data.save_view(CONFLICTS, disputed, description="Two reviewers differ and neither wins: one more word settles it")
     for number, name in enumerate(classes, start=1):
         view = data.match(F("review.label") == name).sort_by(up)
         try:
