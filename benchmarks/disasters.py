@@ -1,277 +1,50 @@
 """Nine planted disasters, and clean runs: what is stopped, by which stage and code, and what is stopped wrongly.
 
-Handwritten digits, the real stages as processes, without DVC. Shorter training than params.yaml (STEPS); with images
+Handwritten digits and the real stages, without DVC. Shorter training than params.yaml (planted.STEPS); with images
 for calibration and gate. Resumable: each case is a JSON file in the folder given, run again it goes on where it was.
 
-    python benchmarks/disasters.py --folder /tmp/disasters --seeds 0 1 2 --json FILE
+    OMP_NUM_THREADS=1 python benchmarks/disasters.py --folder FOLDER --seeds 0 1 2 --clean 20 --json FILE
 """
 
 import argparse
 import json
 import re
 import shutil
-import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import yaml
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-from tasks import files, held  # noqa: E402
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from benchmarks import planted
+from benchmarks.planted import Work
+from tasks import files, params
 
-STEPS = {"teacher": 120, "student": 200}
-SPLIT = {"labels": 50, "calib": 100, "gate": 400, "test": 300}
 TO_TEACHER = ["ingest digits", "fingerprint digits", "split", "labeled", "teacher"]
 ROUND_1 = ["label r1", "curate r1", "drift r1", "student r1", "gate r1"]
 ROUND_2 = ["label r2", "curate r2", "drift r2", "student r2", "gate r2"]
-Case = tuple[list[str], Callable[["Work"], None], list[str]]  # stages, the disaster, stages that should not all pass
-
-
-class Work:
-    """A project folder in which stages run."""
-
-    def __init__(self, folder: Path, seed: int) -> None:
-        self.folder, self.seed = folder, seed
-
-    def make(self) -> None:
-        """Code and settings, nothing run."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self.folder.mkdir(parents=True)
-        for name in ("tasks", "data/decisions"):
-            shutil.copytree(ROOT / name, self.folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-        shutil.copy(ROOT / "params.yaml", self.folder)
-        self.edit(self._shorter)
-
-    def _shorter(self, raw: dict[str, Any]) -> None:
-        raw["seed"] = self.seed
-        raw["split"].update(SPLIT)
-        raw["scan"]["settle_seconds"] = 0
-        raw["teacher"]["steps"] = raw["baseline"]["steps"] = STEPS["teacher"]
-        for entry in raw["rounds"].values():
-            entry["student"]["steps"] = STEPS["student"]
-
-    def edit(self, change: Callable[[dict[str, Any]], object]) -> None:
-        """Change params.yaml."""
-        path = self.folder / "params.yaml"
-        raw = yaml.safe_load(path.read_text())
-        change(raw)
-        path.write_text(yaml.safe_dump(raw, sort_keys=False))
-
-    def run(self, stages: list[str]) -> dict[str, Any]:
-        """Run stages until one stops: which, its exit code and its words; none of it when all passed."""
-        for stage in stages:
-            command = [sys.executable, "-m", "tasks", *stage.split()]
-            done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=False)
-            if done.returncode:
-                code = re.search(r"error \[(\w+)\]: (.*)", done.stderr)
-                return {
-                    "stage": stage.replace(" ", "@"),
-                    "exit": done.returncode,
-                    "code": code and code[1],
-                    "what": code[2] if code else done.stderr[-500:],
-                }
-        return {}
-
-    def path(self, artefact: Path) -> Path:
-        """An artefact of this project."""
-        return self.folder / artefact
-
-    def rewrite(self, artefact: Path, change: Callable[[Path], None]) -> None:
-        """Change files of an artefact and give it a valid record again: the disaster is in the data, not in a disk."""
-        folder = self.path(artefact)
-        record = files.read_json(folder / files.MANIFEST)
-        (folder / files.MANIFEST).unlink()
-        change(folder)
-        record.pop("files")
-        files.seal(folder, record)
-
-    def decision(self, round_: str) -> dict[str, Any]:
-        """decision.json of a round's champion."""
-        found: dict[str, Any] = files.read_json(self.path(files.champion(round_)) / "decision.json")
-        return found
-
-
-def _net(work: Work, artefact: Path, change: Callable[[Any], None]) -> None:
-    """Change the weights of a net, and what it says of held-out labels."""
-    from tasks.models import load_model, save_model
-
-    def rewrite(folder: Path) -> None:
-        net, card = load_model(folder)
-        change(net)
-        save_model(folder, net, card)
-        _ask_again(work, folder, net, card["classes"])
-
-    work.rewrite(artefact, rewrite)
-
-
-def _ask_again(work: Work, folder: Path, net: Any, classes: list[str]) -> None:
-    from tasks import params
-    from tasks.core.predict import predict
-    from tasks.images.store import Images
-
-    image = params.load(work.folder / "params.yaml").image
-    calib = files.read_table(work.path(files.LABELED) / "calib.parquet").to_pydict()
-    images = Images(work.path(files.LABELED)).load(calib["image_id"], image)
-    prob_NC = predict(net, images, 256).numpy()
-    rows = held.table(calib["image_id"], calib["label"], [held.CALIB] * len(prob_NC), prob_NC)
-    held.write(folder, rows, classes, 0)
-
-
-def _bias(value: float) -> Callable[[Any], None]:
-    """Add to what the last layer says of class 3."""
-
-    def change(net: Any) -> None:
-        import torch
-
-        with torch.no_grad():
-            list(net.parameters())[-1][3] += value
-
-    return change
-
-
-def nothing_accepted(work: Work) -> None:
-    work.edit(lambda raw: raw["rounds"]["r1"]["curate"].update(threshold=1.0))
-
-
-def one_class_collapse(work: Work) -> None:
-    _net(work, files.champion("r0"), _bias(+20.0))
-
-
-def empty_class(work: Work) -> None:
-    _net(work, files.champion("r0"), _bias(-20.0))
-
-
-def shuffled_teacher(work: Work) -> None:
-    _labels(work, lambda labels, rng: rng.permutation(labels))
-
-
-def label_flips(work: Work) -> None:
-    """Half of all given labels, those for calibration included, are another class at random."""
-
-    def flip(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        classes = np.unique(labels)
-        other = classes[(np.searchsorted(classes, labels) + rng.integers(1, len(classes), len(labels))) % len(classes)]
-        return np.where(rng.random(len(labels)) < 0.5, other, labels)
-
-    _labels(work, flip, ("labeled", "calib"))
-
-
-def _labels(work: Work, change: Callable[..., np.ndarray], names: tuple[str, ...] = ("labeled",)) -> None:
-    rng = np.random.default_rng(work.seed)
-
-    def rewrite(folder: Path) -> None:
-        for name in names:
-            table = files.read_table(folder / f"{name}.parquet")
-            changed = change(np.array(table["label"].to_pylist()), rng).tolist()
-            at = table.schema.get_field_index("label")
-            files.write_table(table.set_column(at, "label", pa.array(changed)), folder / f"{name}.parquet")
-
-    work.rewrite(files.LABELED, rewrite)
-
-
-def not_a_number(work: Work) -> None:
-    work.edit(lambda raw: (raw["train"].update(lr=100.0, warmup=0), raw["train"].update(ema=0.0)))
-
-
-def leaked_test_image(work: Work) -> None:
-    """A sealed test image stands in the pool too."""
-    leaked = files.read_table(work.path(files.SEALED) / "test.parquet")["image_id"][0].as_py()
-
-    def rewrite(folder: Path) -> None:
-        table = files.read_table(folder / "pool.parquet").to_pylist()
-        table = sorted([*table, {**table[0], "image_id": leaked, "status": "pool"}], key=lambda row: row["image_id"])
-        schema = files.read_table(folder / "pool.parquet").schema
-        files.write_table(pa.Table.from_pylist(table, schema=schema), folder / "pool.parquet")
-
-    work.rewrite(files.SPLIT, rewrite)
-
-
-def worse_student(work: Work) -> None:
-    """Noise on the student's weights, until it is 3 points worse than its teacher on test and hidden truth."""
-    import torch
-
-    from tasks import params
-    from tasks.core.predict import predict
-    from tasks.images.store import Images
-    from tasks.models import load_model
-
-    # Some 1,200 images: on the test alone "3 points worse" would be known to no better than 2 points.
-    sealed = [
-        files.read_table(work.path(files.SEALED) / f"{n}.parquet", ["image_id", "label"]) for n in ("test", "truth")
-    ]
-    test = pa.concat_tables(sealed).to_pydict()
-    image = params.load(work.folder / "params.yaml").image
-    images = Images(work.path(files.IMAGES)).load(test["image_id"], image)
-
-    def right(net: Any, classes: list[str]) -> float:
-        said = predict(net, images, 256).argmax(dim=1).tolist()
-        return float(np.mean([classes[c] == label for c, label in zip(said, test["label"], strict=True)]))
-
-    teacher, card = load_model(work.path(files.champion("r0")))
-    wanted = right(teacher, card["classes"]) - 0.03
-
-    def spoil(net: Any) -> None:
-        clean = {name: t.clone() for name, t in net.state_dict().items()}
-        for sd in np.geomspace(0.01, 3, 200):
-            torch.manual_seed(work.seed)
-            noisy = {n: t + sd * t.std() * torch.randn_like(t) if t.ndim > 1 else t for n, t in clean.items()}
-            net.load_state_dict(noisy)
-            if right(net, card["classes"]) <= wanted:
-                return
-
-    _net(work, files.model("r1"), spoil)
-
-
-def foreign_pool(work: Work) -> None:
-    """Half of the pool is from another data set: scikit-learn's faces are not at hand, so patches of its two photos."""
-    from sklearn.datasets import load_sample_images
-
-    rng = np.random.default_rng(work.seed)
-    photos = [photo.mean(axis=2) for photo in load_sample_images().images]
-    pool = files.read_table(work.path(files.SPLIT) / "pool.parquet", ["image_id", "status"]).to_pandas()
-    ids = pool.loc[pool["status"] == "pool", "image_id"].to_numpy()
-    chosen = set(rng.choice(ids, len(ids) // 2, replace=False))
-
-    def rewrite(folder: Path) -> None:
-        for path in files.parts(folder):
-            rows = files.read_table(path).to_pylist()
-            for row in rows:
-                if row["image_id"] in chosen:
-                    row["bytes"] = _patch(photos[int(rng.integers(2))], rng)
-            files.write_images(pa.Table.from_pylist(rows, schema=files.read_table(path).schema), path)
-
-    work.rewrite(files.images("digits"), rewrite)
-
-
-def _patch(photo: np.ndarray, rng: np.random.Generator) -> bytes:
-    import io
-
-    from PIL import Image
-
-    y, x = rng.integers(0, photo.shape[0] - 96), rng.integers(0, photo.shape[1] - 96)
-    stream = io.BytesIO()
-    Image.fromarray(photo[y : y + 96, x : x + 96].astype(np.uint8)).resize((8, 8)).save(stream, "PNG")
-    return stream.getvalue()
-
-
+Case = tuple[list[str], Callable[[Work], None], list[str]]  # stages, the disaster, stages that should not all pass
+FIRST_CLEAN = 100  # their seeds go on from there
 AFTER_SPLIT, AFTER_TEACHER = TO_TEACHER[:4], TO_TEACHER
 AFTER_STUDENT = [*TO_TEACHER, *ROUND_1[:-1]]
 CASES: dict[str, Case] = {
-    "nothing accepted": (AFTER_TEACHER, nothing_accepted, ROUND_1),
-    "one-class collapse": (AFTER_TEACHER, one_class_collapse, ROUND_1),
-    "shuffled teacher": (AFTER_SPLIT, shuffled_teacher, ["teacher", *ROUND_1]),
-    "NaN": (AFTER_SPLIT, not_a_number, ["teacher", *ROUND_1]),
-    "half of the pool from another data set": (AFTER_TEACHER, foreign_pool, ROUND_1),
-    "student 3 points worse": (AFTER_STUDENT, worse_student, ["gate r1"]),
-    "empty class": (AFTER_TEACHER, empty_class, ROUND_1),
-    "leaked test image": (AFTER_STUDENT, leaked_test_image, ["gate r1", "baseline", "evaluate r1"]),
-    "label flips": (AFTER_SPLIT, label_flips, ["teacher", *ROUND_1]),
+    "nothing accepted": (AFTER_TEACHER, planted.nothing_accepted, ROUND_1),
+    "one-class collapse": (AFTER_TEACHER, planted.one_class_collapse, ROUND_1),
+    "shuffled teacher": (AFTER_SPLIT, planted.shuffled_teacher, ["teacher", *ROUND_1]),
+    "NaN": (AFTER_SPLIT, planted.not_a_number, ["teacher", *ROUND_1]),
+    "half of the pool from another data set": (AFTER_TEACHER, planted.foreign_pool, ROUND_1),
+    "student 3 points worse": (AFTER_STUDENT, planted.worse_student, ["gate r1"]),
+    "empty class": (AFTER_TEACHER, planted.empty_class, ROUND_1),
+    "leaked test image": (AFTER_STUDENT, planted.leaked_test_image, ["gate r1", "baseline", "evaluate r1"]),
+    "label flips": (AFTER_SPLIT, planted.label_flips, ["teacher", *ROUND_1]),
 }
+
+
+class StoppedTooEarly(Exception):
+    """A project was stopped before anything was planted in it; its argument says where."""
 
 
 def base(folder: Path, seed: int, stages: list[str]) -> Path:
@@ -286,38 +59,91 @@ def base(folder: Path, seed: int, stages: list[str]) -> Path:
         else:
             work.make()
         if stopped := work.run(stages[known[-1] if known else 0 :]):
-            raise SystemExit(f"seed {seed}: a clean run was stopped before its disaster: {stopped}")
+            raise StoppedTooEarly(stopped)
         (done / "ready").touch()
     return done
 
 
-def planted(folder: Path, seed: int, name: str) -> dict[str, Any]:
-    """One disaster."""
+def disaster(folder: Path, seed: int, name: str) -> dict[str, Any]:
+    """One disaster. Its project stays, so that other rules can be tried on it without training."""
     before, plant, then = CASES[name]
-    place = folder / f"case-{seed}-{re.sub(r'[^a-z0-9]+', '-', name.lower())}"
+    place = folder / f"case-{seed}-{_slug(name)}"
     shutil.rmtree(place, ignore_errors=True)
-    shutil.copytree(base(folder, seed, before), place)
+    try:
+        shutil.copytree(base(folder, seed, before), place)
+    except StoppedTooEarly as error:
+        return {"case": name, "seed": seed, "stopped": True, "too_early": True, **error.args[0]}
     work = Work(place, seed)
-    plant(work)
+    work.plant(plant)
     found = work.run(then)
     if not found and "gate r1" in then:
         made = work.decision("r1")
         if not made["promoted"]:
             found = {"stage": "gate@r1", "exit": 0, "code": f"hold: {', '.join(made['rules'])}", "what": ""}
-        found |= {"measured": {name: made[name] for name in ("verdict", "accuracy", "resolution")}}
-    shutil.rmtree(place)
+        found |= {"measured": _measured(made)}
     return {"case": name, "seed": seed, "stopped": "stage" in found, **found}
 
 
 def clean(folder: Path, seed: int) -> dict[str, Any]:
-    """Two rounds with nothing wrong: is any of it stopped, or a student held?"""
-    work = Work(base(folder, seed, AFTER_STUDENT), seed)
+    """Two rounds with nothing wrong: is any of it stopped, or a student held? With what is true of each student."""
+    try:
+        work = Work(base(folder, seed, AFTER_STUDENT), seed)
+    except StoppedTooEarly as error:
+        return {"case": "clean", "seed": seed, "stopped": True, **error.args[0]}
     found = work.run(["gate r1", *ROUND_2])
     rounds = [r for r in ("r1", "r2") if (work.path(files.champion(r)) / files.MANIFEST).exists()]
     decisions = {r: work.decision(r) for r in rounds}
     held_back = [r for r, made in decisions.items() if not made["promoted"]]
-    verdicts = {r: {k: made.get(k) for k in ("verdict", "rules", "accuracy")} for r, made in decisions.items()}
-    return {"case": "clean", "seed": seed, "stopped": bool(found or held_back), "verdicts": verdicts, **found}
+    verdicts = {r: _measured(made) | {"truth": truth(work, r, made["before"])} for r, made in decisions.items()}
+    return {"case": "clean", "seed": seed, "stopped": bool(found or held_back), "held": held_back, **found} | {
+        "verdicts": verdicts
+    }
+
+
+def truth(work: Work, round_: str, champion: str) -> dict[str, Any]:
+    """The student against the champion before on the sealed test and the pool's hidden truth, which the gate does not
+    know (the student has learnt from part of the pool, with its teacher's labels). Student minus champion: accuracy,
+    and the recall of each class."""
+
+    def measure() -> int:
+        from tasks.core.predict import predict
+        from tasks.images.store import Images
+        from tasks.models import load_model
+
+        sealed = planted.sealed(work)
+        images = Images(files.IMAGES).load(sealed["image_id"], params.load().image)
+        nets = (files.model(round_), files.model(champion))
+        classes: list[str] = files.read_json(nets[0] / "card.json")["classes"]
+        label_N = np.array([classes.index(name) for name in sealed["label"]])
+        new_N, old_N = (predict(load_model(net)[0], images, 256).argmax(dim=1).numpy() == label_N for net in nets)
+        gain_N = new_N.astype(int) - old_N
+        of_class = {name: float(gain_N[label_N == c].mean()) for c, name in enumerate(classes)}
+        found = {"n": len(label_N), "difference": float(gain_N.mean()), "recalls": of_class}
+        Path("truth.json").write_text(json.dumps(found))
+        return 0
+
+    if work.apart(measure):
+        raise SystemExit((work.folder / "said.txt").read_text())
+    found: dict[str, Any] = json.loads((work.folder / "truth.json").read_text())
+    return found
+
+
+def _measured(made: dict[str, Any]) -> dict[str, Any]:
+    return {name: made[name] for name in ("verdict", "rules", "promoted", "accuracy", "resolution", "recalls")}
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", name.lower())
+
+
+def _line(row: dict[str, Any]) -> str:
+    said = f"{row['stage']} [{row['code']}]" if row.get("stage") else ""
+    for round_ in row.get("held", []):
+        found = row["verdicts"][round_]
+        said += f" {round_} held ({', '.join(found['rules'])}): {100 * found['accuracy']['difference']:+.1f} points, "
+        said += f"in truth {100 * found['truth']['difference']:+.1f} on {found['truth']['n']} other images"
+    said += " before anything was planted" * row.get("too_early", False)
+    return f"{row['case']:40} seed {row['seed']:3}  {'STOPPED' if row['stopped'] else 'went on'}  {said}"
 
 
 def main() -> None:
@@ -325,24 +151,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, required=True, help="Where projects and results lie.")
     parser.add_argument("--seeds", type=int, nargs="*", default=[0])
-    parser.add_argument("--clean", type=int, default=0, help="Clean runs, seeds 100 on.")
+    parser.add_argument("--only", nargs="*", help="Names of disasters; all where left out.")
+    parser.add_argument("--clean", type=int, default=0, help=f"Clean runs, seeds {FIRST_CLEAN} on.")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
-    args.folder.mkdir(parents=True, exist_ok=True)
-    todo = [(seed, name) for seed in args.seeds for name in CASES]
-    todo += [(100 + n, "clean") for n in range(args.clean)]
+    folder = args.folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    todo = [(seed, name) for seed in args.seeds for name in args.only or CASES]
+    todo += [(FIRST_CLEAN + n, "clean") for n in range(args.clean)]
     rows = []
     for seed, name in todo:
-        path = args.folder / f"{seed}-{re.sub(r'[^a-z0-9]+', '-', name.lower())}.json"
+        path = folder / f"{seed}-{_slug(name)}.json"
         if not path.exists():
-            row = clean(args.folder, seed) if name == "clean" else planted(args.folder, seed, name)
+            row = clean(folder, seed) if name == "clean" else disaster(folder, seed, name)
             path.write_text(json.dumps(row, indent=1))
         rows.append(json.loads(path.read_text()))
-        row = rows[-1]
-        said = f"{row['stage']} [{row['code']}]" if row.get("stage") else ""
-        print(
-            f"{row['case']:40} seed {row['seed']:3}  {'STOPPED' if row['stopped'] else 'went on'}  {said}", flush=True
-        )
+        print(_line(rows[-1]), flush=True)
+    for (name, stopped), n in sorted(Counter((row["case"], row["stopped"]) for row in rows).items()):
+        print(f"{name:40} {'stopped' if stopped else 'went on'} {n}")
     if args.json:
         args.json.write_text(json.dumps(rows, indent=1) + "\n")
 

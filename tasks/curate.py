@@ -21,7 +21,8 @@ from tasks.errors import Held
 from tasks.params import Curate, Round
 from tasks.stage import Stage
 
-PARAMS = ("rounds.{key}.teacher", "rounds.{key}.curate", "hold")
+PARAMS = ("rounds.{key}.teacher", "rounds.{key}.curate")
+STOPS = ("hold",)
 CARD = "card.json"
 ABOUT_THE_TEACHER = (CARD, held.HELD, held.CALIBRATION)
 
@@ -75,6 +76,7 @@ def curate(stage: Stage, round_: str) -> None:
     copies = images = 0
     out = stage.output(files.labels(round_))
     files.write_json(thresholds, out / accept.THRESHOLDS)
+    files.write_json(reading.as_dict(), out / files.READING)
     with files.table_writer(out / "labels.parquet", files.LABEL_TABLE) as writer:
         for table in _label_table(decided):
             writer.write_table(table)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from tasks import files, held, label_scores, nearest
+from tasks.core.belief import Reading
 from tasks.core.calibration import ece_interval
 from tasks.core.compare import compare
 from tasks.core.metrics import (
@@ -78,7 +79,9 @@ def evaluate(stage: Stage, round_: str) -> None:
         "budget": {role: {name: cards[role][name] for name in ("parameters", "steps")} for role in NETS},
     }
     _write_predictions(out, prob, test, classes)
-    label_scores.write_coverage(out, table, truth, held.read(folders["teacher"], classes))
+    reading = Reading.made(files.read_json(files.labels(round_) / files.READING))
+    said_NC, given_N = held.read(folders["teacher"], classes)
+    label_scores.write_coverage(out, table, truth, (reading.soft(said_NC) if len(said_NC) else said_NC, given_N))
     files.write_json(summary | {"round": round_, "classes": classes, "nets": cards}, out / "scores.json")
     stage.summary(**summary)
 

@@ -49,6 +49,7 @@ __all__ = [  # of tasks/commit.py
 ]
 
 SUMMARY = "summary.json"
+READING = "reading.json"
 WORK = Path(".work")
 NET = ("weights.safetensors", "card.json")  # the files that make a net what it is
 
@@ -121,7 +122,8 @@ def probs(round_: str) -> Path:
 
 
 def labels(round_: str) -> Path:
-    """labels.parquet: the label table, one row and one reason for every pool image; thresholds.json: of each class."""
+    """labels.parquet: the label table, one row and one reason for every pool image; thresholds.json: of each class;
+    reading.json: how the teacher's probabilities were read (core.belief.Reading)."""
     return Path("data/labels") / round_
 
 

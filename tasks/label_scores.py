@@ -44,8 +44,9 @@ def summary(pool: int, of: pd.DataFrame) -> dict[str, Any]:
 def write_coverage(out: Path, table: pd.DataFrame, truth: dict[str, str], held: tuple[Floats, np.ndarray]) -> None:
     """coverage.csv: the teacher's labels of the pool against the hidden truth, learnt or not, people's left out.
 
-    coverage_held.csv: the same of what the teacher said (uncorrected) of labeled images that it did not learn from:
-    there no hidden truth is needed. Both are empty but for their header where nothing is known.
+    coverage_held.csv: the same of what the teacher said of labeled images that it did not learn from, `held`, read as
+    the label table reads its pool: there no hidden truth is needed. Both are empty but for their header where nothing
+    is known.
     """
     by_teacher = table[table["source"].str.startswith("teacher").fillna(False).astype(bool) & table["label"].notna()]
     true = by_teacher["image_id"].map(truth)

@@ -64,11 +64,19 @@ class Stage:
     """One running stage: hands out verified inputs and staged outputs, and publishes them together at the end."""
 
     def __init__(
-        self, name: str, settings: Settings, params: Sequence[str], code: dict[Path, Snapshot | None] | None = None
+        self,
+        name: str,
+        settings: Settings,
+        params: Sequence[str],
+        code: dict[Path, Snapshot | None] | None = None,
+        stops: Sequence[str] = (),
     ) -> None:
+        """`params` are the settings that the outputs follow from; `stops` can stop the stage and change nothing it
+        writes, so no record names them: what follows does not run again for another limit."""
         self.name = name
         self.settings = settings
         self._used = {key: value_at(settings, key) for key in params}
+        self._stops = {key: value_at(settings, key) for key in stops}
         self._inputs: dict[str, str] = {}
         self._snapshots = dict(code or {})
         self._looks: dict[Path, Look] = {}
@@ -212,7 +220,7 @@ class Stage:
                     "run the same command again",
                 )
         now = load()
-        for key, before_value in self._used.items():
+        for key, before_value in (self._used | self._stops).items():
             if value_at(now, key) != before_value:
                 what = f"{PARAMS_FILE}: {key} changed while {self.name} ran; nothing was published"
                 raise Busy("input_changed", what, "run the same command again")
@@ -237,7 +245,8 @@ def _run(name: str, key: str) -> None:
         _take(lock, full_name)
         snapshots = {path: _stat(path) for path in _code()}
         module = import_module(f"tasks.{name}")
-        stage = Stage(full_name, settings, [p.format(key=key) for p in module.PARAMS], snapshots)
+        stops: Sequence[str] = getattr(module, "STOPS", ())
+        stage = Stage(full_name, settings, [p.format(key=key) for p in module.PARAMS], snapshots, stops)
         body: Callable[..., None] = getattr(module, name)
         body(stage, key) if key else body(stage)
         stage.publish()

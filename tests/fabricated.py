@@ -120,8 +120,10 @@ def answers(
     files.move_into_place(staged, files.champion(key))
 
 
-def label_table(round_: str, rows: dict[str, tuple[str | None, float, str]]) -> None:
-    """data/labels/rK from image_id to label, confidence and reason."""
+def label_table(
+    round_: str, rows: dict[str, tuple[str | None, float, str]], weight: Sequence[float] | None = None
+) -> None:
+    """data/labels/rK from image_id to label, confidence and reason; `weight` of the classes as it read the teacher."""
     ids = sorted(rows)
     columns: dict[str, list[Any]] = {name: [None] * len(ids) for name in files.LABEL_TABLE.names}
     columns |= {
@@ -133,4 +135,5 @@ def label_table(round_: str, rows: dict[str, tuple[str | None, float, str]]) -> 
         "source": ["human" if rows[i][2].startswith("human") else "teacher:r0" for i in ids],
         "reason": [rows[i][2] for i in ids],
     }
-    publish(files.labels(round_), labels=pa.table(columns, schema=files.LABEL_TABLE))
+    reading = {"temperature": 1.0, "weight": weight}
+    publish(files.labels(round_), labels=pa.table(columns, schema=files.LABEL_TABLE), reading=reading)

@@ -53,8 +53,8 @@ class Case:
         image_NCHW = Images(files.IMAGES).load(ids, self.settings.image)
         return {i: CLASSES[int(c)] for i, c in zip(ids, predict(self.student, image_NCHW, 7).argmax(1), strict=True)}
 
-    def run(self, **split: Any) -> dict[str, Any]:
-        """Publish split and labels, evaluate, and return the summary."""
+    def run(self, weight: list[float] | None = None, **split: Any) -> dict[str, Any]:
+        """Publish split and labels (made with these weights of classes), evaluate, and return the summary."""
         pool = dict.fromkeys(self.pool, "pool")
         fabricated.split(CLASSES, **({"train": self.train, "pool": pool, "test": {}} | split))
         rows: dict[str, tuple[str | None, float, str]] = dict.fromkeys(self.pool[:10], ("ant", 0.9, "kept"))
@@ -64,7 +64,7 @@ class Case:
         earlier |= dict.fromkeys(self.pool[9:14], ("cow", 0.9, "kept"))
         left = dict.fromkeys({*self.pool} - earlier.keys(), (None, 0.1, "low_confidence"))
         fabricated.label_table("r0", earlier | left)
-        fabricated.label_table("r1", rows)
+        fabricated.label_table("r1", rows, weight)
         fabricated.run(module.evaluate, module.PARAMS, self.settings, "r1")
         summary: dict[str, Any] = files.read_json(files.metrics("evaluate@r1"))
         return summary
@@ -203,6 +203,13 @@ def test_the_coverage_curve_takes_the_surest_labels_first(case: Case) -> None:
     assert rows == [(pytest.approx(0.9), 10, 1.0), (pytest.approx(0.3), 12, pytest.approx(10 / 12, abs=1e-6))]
     held = [(float(row["coverage"]), float(row["precision"])) for row in _rows("coverage_held")]
     np.testing.assert_allclose(held, [(1 / 3, 1), (2 / 3, 1), (1, 2 / 3)], atol=1e-6)
+
+
+def test_held_out_labels_are_read_as_the_label_table_reads_the_pool(case: Case) -> None:
+    """Cows weighted ten times: the wrong one is now surer (0.3, 0.3, 4 of 4.6) than the right bee, and comes second."""
+    case.run(weight=[1.0, 1.0, 10.0])
+    held = [(float(row["confidence"]), float(row["precision"])) for row in _rows("coverage_held")]
+    np.testing.assert_allclose(held, [(0.9, 1), (4 / 4.6, 1 / 2), (0.8, 2 / 3)], atol=1e-6)
 
 
 def test_the_neighbours_vote_with_the_students_features(case: Case) -> None:

@@ -40,6 +40,12 @@ def test_a_threshold_reruns_its_curate_and_what_follows(project: Project) -> Non
     assert set(ran[3:-1]) == {"evaluate@r2", "gate@r2", "robustness@r2", "champion"}
 
 
+def test_a_limit_that_only_stops_trains_nothing_again(project: Project) -> None:
+    """Other values of hold.* are checked by curate alone: its tables stay the same bytes, no student learns anew."""
+    project.edit(lambda settings: settings["hold"].update(min_classes=0.1, starvation=False))
+    assert project.repro() == ["curate@r1", "curate@r2"]
+
+
 def test_an_unrelated_key_reruns_nothing(project: Project) -> None:
     """Settings of the flow, the review and the cache change no result, so they run no stage."""
     project.edit(lambda settings: settings["cache"].update(max_gb=0))

@@ -96,7 +96,7 @@ def test_dvc_yaml_lists_what_a_stage_uses(name: str) -> None:
         "without exec a shell may stand between DVC and the stage"
     )
     module = importlib.import_module(f"tasks.{name}")
-    assert [p.replace("${key}", "{key}") for p in entry["params"]] == list(module.PARAMS)
+    assert [p.replace("${key}", "{key}") for p in entry["params"]] == [*module.PARAMS, *getattr(module, "STOPS", ())]
     used = {f"tasks.{name}", *nx.descendants(GRAPH, f"tasks.{name}")} - PLUMBING
     expected = {f"{m.replace('.', '/')}.py" for m in used if not (ROOT / m.replace(".", "/")).is_dir()}
     listed = {dep for dep in entry["deps"] if dep.endswith(".py")}

@@ -34,6 +34,16 @@ class Reading:
         """What the rows say, read like that."""
         return reweighted(tempered(prob_BC, self.temperature), self.weight_C)
 
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {"temperature": self.temperature, "weight": None if self.weight_C is None else self.weight_C.tolist()}
+
+    @classmethod
+    def made(cls, found: dict[str, Any]) -> "Reading":
+        """The reading that `as_dict` wrote down."""
+        weight = found["weight"]
+        return cls(found["temperature"], None if weight is None else np.array(weight, dtype=np.float64))
+
     def then(self, temperature: float, weight_C: NDArray[np.float64] | None = None) -> "Reading":
         """This reading, read once more: (p^(1/T)·w)^(1/t)·v = p^(1/(T·t))·w^(1/t)·v."""
         ours_C = None if self.weight_C is None else self.weight_C ** (1 / temperature)

@@ -133,8 +133,9 @@ def _opinions(round_: str, classes: Sequence[str]) -> pd.DataFrame:
 def _other_rounds(rows: pd.DataFrame, round_: str, settings: Settings, classes: Sequence[str]) -> pd.DataFrame:
     """Add student, student_prob, previous and disagrees.
 
-    The student of a round is the teacher of the next, so its opinion stands in data/probs of that round. While there is
-    none, `disagrees` compares the two teachers before: the one of this round with the one that taught it.
+    A student that was promoted is the teacher of the next round, so its opinion stands in data/probs of that round.
+    While there is none, or the student was held and the champion before labels on, `disagrees` compares the two
+    teachers before: the one of this round with the one that taught it.
     """
     following = next((key for key, entry in settings.rounds.items() if entry.teacher == round_), None)
     earlier = settings.rounds[round_].teacher
@@ -142,7 +143,7 @@ def _other_rounds(rows: pd.DataFrame, round_: str, settings: Settings, classes: 
     if earlier != "r0":
         published(files.labels(earlier), f"curate@{earlier}")
         rows["previous"] = rows["image_id"].map(_table(earlier).set_index("image_id")["label"])
-    if following and files.probs(following).is_dir():
+    if following and files.probs(following).is_dir() and _who_labeled(following) == round_:
         other = _aligned(_opinions(following, classes), rows)
         rows["student"], rows["student_prob"] = other["teacher"], other["prob"]
     elif earlier != "r0":
@@ -151,6 +152,11 @@ def _other_rounds(rows: pd.DataFrame, round_: str, settings: Settings, classes: 
         return rows
     rows["disagrees"] = other["teacher"].notna() & (other["teacher"] != rows["teacher"])
     return rows
+
+
+def _who_labeled(round_: str) -> str:
+    net: str = files.read_json(files.probs(round_) / files.SUMMARY)["teacher"]
+    return net
 
 
 def _aligned(opinions: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:

@@ -88,7 +88,8 @@ def review(fo: Any, workspace: Workspace) -> Iterator[Workspace]:
 def publish_round(round_: str, teacher: str, ids: list[str], held: list[str], prob_NC: np.ndarray) -> None:
     """Probabilities and the label table made of them: kept from 0.7 on, every fourth of these too many."""
     flat = pa.FixedSizeListArray.from_arrays(pa.array(prob_NC.ravel()), len(CLASSES))
-    _publish(files.probs(round_), f"label@{round_}", {"part-00000.parquet": pa.table({"image_id": ids, "prob": flat})})
+    content = {"part-00000.parquet": pa.table({"image_id": ids, "prob": flat}), "summary.json": {"teacher": teacher}}
+    _publish(files.probs(round_), f"label@{round_}", content)
     confidence_N = prob_NC.max(axis=1)
     reason_N = np.where(confidence_N < 0.7, "low_confidence", "kept").astype(object)
     reason_N[np.flatnonzero(reason_N == "kept")[::4]] = "class_full"

@@ -17,6 +17,7 @@ from PIL import Image
 from tasks import files
 from tasks.errors import Integrity, UserError
 from tasks.review import database, pictures, rows
+from tests.review.conftest import CLASSES, POOL, Workspace, publish_round
 
 
 def _rows(seed: int, count: int) -> pd.DataFrame:
@@ -132,6 +133,19 @@ def test_a_missing_mongod_comes_with_two_ways_out(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be executed"):
         database.check_mongod(tmp_path / "mongod")
     assert os.access(database.mongod(), os.X_OK)
+
+
+def test_a_student_that_was_held_has_no_opinion_on_the_pool(workspace: Workspace) -> None:
+    """Once r2 is labeled by r1 its probabilities are the student's of r1; labeled by r0 again, nobody asked r1."""
+    shown = rows.load("r1", workspace.settings).rows
+    assert shown["student"].notna().all()
+    assert shown["disagrees"].any()
+    prob_NC = np.random.default_rng(7).dirichlet(np.full(len(CLASSES), 0.4), size=POOL).astype(np.float32)
+    publish_round("r2", "r0", workspace.ids, [], prob_NC)
+    shown = rows.load("r1", workspace.settings).rows
+    assert shown["student"].isna().all()
+    assert shown["student_prob"].isna().all()
+    assert not shown["disagrees"].any()
 
 
 def test_two_projects_on_one_server_do_not_share_a_database(monkeypatch: pytest.MonkeyPatch) -> None:
