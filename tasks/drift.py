@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from tasks import earlier, files, outputs
+from tasks import earlier, files, leaks, outputs
 from tasks.beliefs import Beliefs
 from tasks.core import drift as core
 from tasks.earlier import Earlier, compute
@@ -37,6 +37,8 @@ def drift(stage: Stage, round_: str) -> None:
     key = _key(round_, teacher)
     before = earlier.read(round_, key, classes, stage.settings.drift.history)
     now, source = _pool(round_, classes)
+    leaks.refuse_learnt(stage, "the pool", now["image_id"])
+    leaks.refuse_learnt(stage, files.labels(round_).as_posix(), leaks.learnt_of(round_))
     table = earlier.joined(now, before.table)
     shifts, sample, confident = _shifts(stage, round_, classes, table, source, before)
     relabel = _relabel(stage, table, before, classes) if before.table else None

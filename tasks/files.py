@@ -58,6 +58,7 @@ SPLIT = Path("data/split")  # classes.json, and tables: labeled, calib, gate, po
 LABELED = Path("data/labeled")  # classes.json, labeled.parquet, calib.parquet, and part-NNNNN.parquet of these images
 GATE = Path("data/gate")  # classes.json, gate.parquet and part-NNNNN.parquet with just these images
 SEALED = Path("data/sealed")  # test.parquet, truth.parquet: read by evaluate and robustness alone
+TEST_IDS = Path("data/test_ids")  # test.parquet: image_id of what is sealed, without its label (tasks/leaks.py)
 RELEASES = Path("data/decisions/release.csv")  # refused files that people take in (tasks/images/release.py)
 CHAMPION = Path("data/champion")  # like data/champions/rK: the net to use
 CHAMPION_WORDS = Path("data/decisions/champion.csv")  # what people said about champions (tasks/verdicts.py)

@@ -8,14 +8,12 @@ a student that would be promoted, or about which nothing can be told, waits for 
 
 from typing import Any
 
-from tasks import approvals, files, params, verdicts
+from tasks import approvals, files, leaks, params, verdicts
 from tasks.champions import crown, decision
-from tasks.errors import Integrity
 from tasks.stage import Stage
 
 PARAMS = ("seed", "image", "label", "gate", "approval", "rounds.{key}.teacher")
 BY_VERDICT = {"promote": True, "hold": False, "not_measured": True}
-SHOWN_IDS = 20
 
 
 def gate(stage: Stage, round_: str) -> None:
@@ -80,20 +78,11 @@ def in_words(made: dict[str, Any]) -> str:
 
 def _refuse_leaks(stage: Stage, round_: str) -> None:
     """A gate image that the student may have learnt from makes the comparison worthless."""
-    ids = set(_ids(files.GATE / "gate.parquet"))
-    table = files.read_table(stage.input(files.labels(round_)) / "labels.parquet", ["image_id", "copies"])
-    learnt: list[Any] = table.filter(table["copies"].to_numpy() > 0)["image_id"].to_pylist()
-    places = {files.labels(round_): learnt, files.LABELED: _ids(stage.input(files.LABELED) / "labeled.parquet")}
-    for place, others in places.items():
-        if leaked := sorted(ids & set(others)):
-            what = f"{len(leaked)} images of the gate are also learnt from, in {place}: {', '.join(leaked[:SHOWN_IDS])}"
-            fix = f"rm -r {files.SPLIT} {files.SEALED}, then `dvc repro`: the split is drawn again"
-            raise Integrity("leaked_gate", what, fix)
-
-
-def _ids(path: Any) -> list[str]:
-    ids: list[Any] = files.read_table(path, ["image_id"])["image_id"].to_pylist()
-    return ids
+    gate = files.read_table(files.GATE / "gate.parquet", ["image_id"])["image_id"]
+    stage.input(files.labels(round_))
+    leaks.refuse("gate", gate, files.labels(round_).as_posix(), leaks.learnt_of(round_))
+    labeled = files.read_table(stage.input(files.LABELED) / "labeled.parquet", ["image_id"])["image_id"]
+    leaks.refuse("gate", gate, files.LABELED.as_posix(), labeled)
 
 
 def _measure(stage: Stage, round_: str, before: str) -> dict[str, Any]:

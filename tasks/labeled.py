@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks import files
+from tasks import files, leaks
 from tasks.errors import Integrity
 from tasks.images.shards import Shards
 from tasks.stage import Stage
@@ -18,9 +18,10 @@ PARAMS = ()
 
 
 def labeled(stage: Stage) -> None:
-    """data/images and data/split in, data/labeled and data/gate out. Integrity names an image that is not there."""
+    """data/images and data/split in, data/labeled and data/gate out. Integrity: an image is missing or held out."""
     images, split = stage.inputs(files.IMAGES), stage.input(files.SPLIT)
     classes = files.read_json(split / "classes.json")
+    leaks.refuse_learnt(stage, "the labeled images", files.read_table(split / "labeled.parquet")["image_id"])
     place: dict[str, Shards] = {}
     for target, names in ((files.LABELED, ("labeled", "calib")), (files.GATE, ("gate",))):
         out = stage.output(target, origin=False)

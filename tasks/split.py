@@ -17,7 +17,7 @@ SHOWN = 5  # conflicts printed
 
 
 def split(stage: Stage) -> None:
-    """data/catalog and data/fingerprints in; data/split, data/sealed and the label table r0 out."""
+    """data/catalog and data/fingerprints in; data/split, data/sealed, data/test_ids and the label table r0 out."""
     for name in retire(stage.settings.sources):
         print(f"split: the settings no longer name the source {name!r}; its artefacts lie in {RETIRED / name} now")
     found, edges = _read(stage)
@@ -34,6 +34,8 @@ def split(stage: Stage) -> None:
     files.write_table(in_conflict, folder / "conflicts.parquet")
     _write(roles.test, "label", sealed / "test.parquet")
     _write(roles.truth, "label", sealed / "truth.parquet")
+    ids = pa.array(sorted(roles.test), pa.string())
+    files.write_table(pa.table({"image_id": ids}), stage.output(files.TEST_IDS, origin=False) / "test.parquet")
     files.write_table(unlabeled_table(roles.status), stage.output(files.labels("r0"), origin=False) / "labels.parquet")
     stage.summary(**counts)
     _say(counts, roles, in_conflict)

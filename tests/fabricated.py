@@ -11,7 +11,7 @@ import pyarrow as pa
 import yaml
 from PIL import Image
 
-from tasks import files, held
+from tasks import copies, files, held
 from tasks.params import Settings, load
 from tasks.stage import Stage
 from tests.conftest import ROOT
@@ -99,9 +99,11 @@ def split(
         calib=labeled(calib or {}),
         gate=labeled(gate or {}),
         pool=status,
+        duplicates=copies.LISTED.empty_table(),
         summary={"leaks": 0},
     )
     publish(files.GATE, classes=classes, gate=labeled(gate or {}))
+    publish(files.TEST_IDS, test=pa.table({"image_id": pa.array(sorted(test), pa.string())}))
     publish(files.SEALED, test=labeled(test), truth=labeled(truth or {}))
 
 

@@ -91,6 +91,7 @@ def test_two_clean_runs_give_the_same_bytes(finished_project: Project, fresh_pro
         "catalog/digits",
         "split",
         "sealed",
+        "test_ids",
         "models/r0",
         "probs/r1",
         "labels/r1",
