@@ -167,9 +167,12 @@ class Compact:
         return curation.decide(*columns, threshold=threshold, **chosen, threads=threads)
 
 
-def compact(beliefs: Beliefs, words: Words, read: belief.Reading, capped: bool, threads: int) -> Compact:
-    """One pass over the probabilities: each image's label and key, and its source where sources are capped."""
-    count = beliefs.images
+def compact(beliefs: Beliefs, words: Words, read: belief.Reading, settings: Curate, threads: int) -> Compact:
+    """One pass over the probabilities: each image's label and key; where sources are capped its source too, and the
+
+    means over the pool where a policy asks for them.
+    """
+    count, capped, averaged = beliefs.images, settings.source_cap is not None, settings.adaptive == "freematch"
     found = Compact(
         np.empty(count, curation.label_type(beliefs.classes)),
         np.empty(count, np.int32),
@@ -183,7 +186,7 @@ def compact(beliefs: Beliefs, words: Words, read: belief.Reading, capped: bool, 
         first, block, human_B = work
         belief.refuse_bad_rows(block.prob_BC, human_B, first)
         soft_BC = read.soft(block.prob_BC)
-        undecided_BC = soft_BC[human_B == curation.NO_DECISION] if len(words) else soft_BC
+        undecided_BC = soft_BC[human_B == curation.NO_DECISION] if averaged else soft_BC[:0]
         return first, *curation.choose(soft_BC, human_B), curation.Mean.of(undecided_BC)
 
     def works() -> Iterator[tuple[int, Block, np.ndarray]]:

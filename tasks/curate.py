@@ -62,7 +62,7 @@ def curate(stage: Stage, round_: str) -> None:
     reading = beliefs.reading(stored, teacher, entry.curate, classes, key)
     judged = accept.Judged.read(teacher, reading, classes)
     asked = accept.ask(entry.curate, judged, classes, key)
-    compact = beliefs.compact(stored, words, reading, entry.curate.source_cap is not None, beliefs.THREADS)
+    compact = beliefs.compact(stored, words, reading, entry.curate, beliefs.THREADS)
     plan = compact.decide(entry.curate, asked.threshold, beliefs.THREADS)
     decided = Decided(round_, entry, net, classes, stored, reading, compact, asked, plan, conflicts)
     thresholds = accept.report(asked, entry.curate, judged, plan.floor_C.view(np.float32), classes)

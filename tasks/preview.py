@@ -73,7 +73,7 @@ def preview(settings: Settings, round_: str, truth: bool) -> Preview:
     stored = Beliefs(round_, len(classes), with_source=entry.curate.source_cap is not None)
     teacher, key = files.champion(entry.teacher), f"rounds.{round_}.curate"
     reading = beliefs.reading(stored, teacher, entry.curate, classes, key)
-    compact = beliefs.compact(stored, words, reading, entry.curate.source_cap is not None, beliefs.THREADS)
+    compact = beliefs.compact(stored, words, reading, entry.curate, beliefs.THREADS)
     judged = Judged.read(teacher, reading, classes)
     known = _sealed(compact, classes) if truth else _held_out(judged)
     name, grid = _grid(entry.curate)

