@@ -66,6 +66,7 @@ APPROVALS = Path("data/decisions/approval.csv")  # what people said about studen
 CONFLICTS = Path("data/decisions/conflicts.csv")  # classes of images that carry two (tasks/resolutions.py)
 SEEDS = Path("data/decisions/seeds.csv")  # what `understudy seeds` measured (tasks/studies.py)
 AUDIT = Path("data/decisions/audit.csv")  # what people said in blind audits (tasks/audits.py)
+DISTILLED = Path("data/distilled")
 REPORT = Path("data/report")  # report.html
 
 LABEL_TABLE = pa.schema(
@@ -110,6 +111,11 @@ def model(key: str) -> Path:
 def champion(round_: str) -> Path:
     """The files of the net that is to label after a round (`r0`: after none), and decision.json: why it is this one."""
     return Path("data/champions") / round_
+
+
+def distilled(name: str) -> Path:
+    """weights.safetensors, card.json and model.onnx of a small net, and distilled.json: how it compares."""
+    return DISTILLED / name
 
 
 def curves(key: str) -> Path:

@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from tasks import files, held, params
 from tasks.core.augment import Noise
+from tasks.core.loss import cross_entropy
 from tasks.core.predict import predict
-from tasks.core.train import Examples, Recipe, train
+from tasks.core.train import Examples, Loss, Recipe, train
 from tasks.errors import Held, Integrity
 from tasks.images.store import Images
 from tasks.models import Checkpoints, build_from, parameters, save_model
@@ -89,6 +90,8 @@ class Work:
     spec: params.Net
     card: dict[str, Any]
     pseudo: Examples | None
+    of_labeled: Loss | None = None  # the losses, where they are not those of `train`
+    of_pseudo: Loss = cross_entropy
 
     def train(self, name: str, seed_of: Any, labeled: Examples, folder: Path) -> tuple[nn.Module, "_Curve"]:
         """One net with its checkpoints in `folder`; `name` is what its progress is shown as."""
@@ -99,7 +102,7 @@ class Work:
             net = build_from(self.card)
         recipe = Recipe(
             steps=spec.steps,
-            ratio=spec.ratio if isinstance(spec, params.Student) else 0,
+            ratio=spec.ratio if self.pseudo and isinstance(spec, params.Student) else 0,
             **settings.train.model_dump(exclude={"checkpoint_every"}),
         )
         checkpoints = Checkpoints(folder)
@@ -122,6 +125,8 @@ class Work:
                     recipe,
                     Noise(**spec.noise.model_dump()),
                     seed,
+                    of_labeled=self.of_labeled,
+                    of_pseudo=self.of_pseudo,
                     state=state,
                     save=checkpoints.write,
                     save_every=settings.train.checkpoint_every,

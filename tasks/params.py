@@ -2,7 +2,7 @@
 
 Unknown keys, wrong types and values out of range are refused before any work. DVC hashes the same file, so nothing here
 has a default: what a run used is what the file says. The sections about images and their sources are in
-params_data.py, about trust in params_trust.py, about when things run in params_runs.py.
+params_data.py, about nets in params_nets.py, about trust in params_trust.py, about when things run in params_runs.py.
 """
 
 from pathlib import Path
@@ -28,6 +28,7 @@ from tasks.params_data import (
     Split,
     Torchvision,
 )
+from tasks.params_nets import Distilled, Net, Noise, Student, Train
 from tasks.params_runs import Alerts, Relabel, Run, Schedule
 from tasks.params_trust import Audit, Calibrate, Drift, Gate, Hold, Robustness
 
@@ -37,6 +38,7 @@ __all__ = [  # params.Image and the like, wherever a section is defined
     "Cache",
     "Calibrate",
     "Digits",
+    "Distilled",
     "Drift",
     "Duplicates",
     "Folder",
@@ -45,6 +47,8 @@ __all__ = [  # params.Image and the like, wherever a section is defined
     "Image",
     "Ingest",
     "Manifest",
+    "Net",
+    "Noise",
     "Relabel",
     "Robustness",
     "Run",
@@ -53,61 +57,12 @@ __all__ = [  # params.Image and the like, wherever a section is defined
     "Section",
     "Source",
     "Split",
+    "Student",
     "Torchvision",
+    "Train",
 ]
 PARAMS_FILE = Path("params.yaml")
 SOURCE_NAME = r"^[a-z][a-z_][a-z0-9_]{0,30}$"  # stands in file names; r1 is a round
-
-
-class Train(Section):
-    """The optimiser, shared by teacher, baseline and students."""
-
-    batch: int = Field(ge=1, le=65536, description="Labeled images per step.")
-    lr: float = Field(gt=0, le=100, description="Peak learning rate (SGD with Nesterov momentum).")
-    momentum: float = Field(ge=0, lt=1, description="Momentum of SGD.")
-    weight_decay: float = Field(ge=0, le=1, description="L2 decay, on convolution and linear weights.")
-    warmup: int = Field(ge=0, description="Steps of linear warm-up; a cosine to zero follows.")
-    ema: float = Field(
-        ge=0, lt=1, description="Decay of the averaged net, the one that labels and is evaluated. 0 = off."
-    )
-    label_smoothing: float = Field(
-        ge=0, lt=1, description="Smoothing of the labeled loss (soft pseudo-labels get none)."
-    )
-    clip: float = Field(ge=0, description="Largest norm of the gradient. 0 = off.")
-    checkpoint_every: int = Field(ge=1, description="Steps between checkpoints: what a kill can cost.")
-
-
-class Noise(Section):
-    """Input noise. It is on while a net learns and never while it labels."""
-
-    num_ops: int = Field(ge=0, le=16, description="RandAugment N: operations per image. 0 = off.")
-    magnitude: float = Field(ge=0, le=40, description="RandAugment M in the paper's scale: M/10 of the range.")
-    crop: int = Field(ge=0, le=128, description="Pixels of reflected border before a random crop. 0 = off.")
-    flip: bool = Field(description="Mirror half of the images. Off for digits and letters.")
-    cutout: int = Field(ge=0, le=512, description="Side of the erased square in pixels. 0 = off.")
-
-
-class Net(Section):
-    """One net and its training."""
-
-    net: str = Field(
-        min_length=1,
-        description="lenet5, alexnet, vgg11, vgg16 (as published; `alexnet_small`, `vgg11_small`, `vgg16_small` for "
-        "small images), resnet9, wrn10, wrn10mp, wrn16, wrn28, or `torchvision/NAME`.",
-    )
-    width: int = Field(ge=1, le=64, description="Widening factor: how a student is made larger than its teacher.")
-    steps: int = Field(ge=1, description="Optimiser steps.")
-    dropout: float = Field(ge=0, lt=1, description="Dropout before the last layer.")
-    stochastic_depth: float = Field(
-        ge=0, lt=1, description="Chance to skip the last residual block; earlier ones linearly less."
-    )
-    noise: Noise = Field(description="Input noise while this net learns.")
-
-
-class Student(Net):
-    """A net that also learns from the pseudo-labels of its round."""
-
-    ratio: int = Field(ge=1, le=64, description="Pseudo-labeled images per labeled image in a step.")
 
 
 class Label(Section):
@@ -225,6 +180,10 @@ class Settings(Section):
     )
     drift: Drift = Field(description="When a run is held because the pool or its labels moved.")
     robustness: Robustness = Field(description="How well the nets stand worse images.")
+    distill: dict[Annotated[str, Field(pattern=SOURCE_NAME)], Distilled] = Field(
+        description="Small nets to make of the champion, for deployment: one entry a net, by a name of your own. "
+        "{} = none."
+    )
     report: Report = Field(description="The report.")
     schedule: Schedule = Field(description="When new images are looked for.")
     relabel: Relabel = Field(description="What follows when there are new images.")
@@ -237,6 +196,7 @@ class Settings(Section):
     def _nets_exist(self) -> "Settings":
         nets = {"teacher": self.teacher, "baseline": self.baseline}
         nets |= {f"rounds.{key}.student": entry.student for key, entry in self.rounds.items()}
+        nets |= {f"distill.{name}": entry for name, entry in self.distill.items()}
         for key, net in nets.items():
             if problem := mistake(net.net, net.width, net.stochastic_depth):
                 raise ValueError(f"{key}.net: {problem}")

@@ -26,6 +26,7 @@ from tasks import files, wording
 from tasks.sections import (
     audit,
     calibration,
+    distilled,
     drift,
     evaluation,
     flow,
@@ -41,7 +42,7 @@ from tasks.sections import (
 from tasks.sections.material import Material, gather
 from tasks.stage import Stage
 
-PARAMS = ("seed", "report", "rounds", "sources", "split", "audit.at_least")
+PARAMS = ("seed", "report", "rounds", "sources", "split", "audit.at_least", "distill")
 SECTIONS: tuple[ModuleType, ...] = (
     verdict,
     scoreboard,
@@ -50,9 +51,11 @@ SECTIONS: tuple[ModuleType, ...] = (
     labels,
     flow,
     calibration,
+    distilled,
     drift,
     evaluation,
     robustness,
+    distilled,
     images,
     intake,
     provenance,

@@ -32,6 +32,7 @@ PR_SET_PDEATHSIG = 1
 EACH = {
     "ingest": "sources",
     "fingerprint": "sources",
+    "distill": "distill",
 }  # the section whose entries a stage is run for; `rounds` where none stands here
 Snapshot = tuple[int, int, int]
 PLUMBING = {
@@ -40,6 +41,7 @@ PLUMBING = {
     "tasks.files",
     "tasks.params",
     "tasks.params_data",
+    "tasks.params_nets",
     "tasks.params_runs",
     "tasks.params_trust",
     "tasks.nets.names",

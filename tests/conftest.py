@@ -116,7 +116,8 @@ def fresh_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project = Project(tmp_path_factory.mktemp("fresh") / "project")
     shutil.copytree(ROOT / "tasks", project.folder / "tasks", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(ROOT / "data/decisions", project.folder / "data/decisions")
-    for name in ("dvc.yaml", "params.yaml", ".dvcignore", ".gitignore"):
+    (project.folder / "data/distilled").mkdir()
+    for name in ("data/distilled/README.md", "dvc.yaml", "params.yaml", ".dvcignore", ".gitignore"):
         shutil.copy(ROOT / name, project.folder / name)
     project.edit(_tiny)
     for command in (

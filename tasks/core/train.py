@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,7 @@ from tasks.core.loss import cross_entropy
 from tasks.core.schedule import learning_rate
 
 State = dict[str, Tensor]
+Loss = Callable[[Tensor, Tensor], Tensor]  # logits (B, C) and targets (B, C) to a scalar
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,8 @@ def train(
     noise: Noise,
     seed: int,
     *,
+    of_labeled: Loss | None = None,
+    of_pseudo: Loss = cross_entropy,
     state: State | None = None,
     save: Callable[[State], None] | None = None,
     save_every: int = 0,
@@ -66,7 +70,8 @@ def train(
     A step takes `batch` labeled and `ratio * batch` pseudo-labeled images, both noised, through one forward pass. The
     loss is the mean over all of them, (labeled + ratio * pseudo) / (1 + ratio). The two means are weighted against each
     other as in Noisy Student's code, which counts every image alike (the paper's text adds two plain means); dividing
-    by 1 + ratio lets one learning rate serve teacher and student. Without `pseudo` this is supervised training.
+    by 1 + ratio lets one learning rate serve teacher and student. Without `pseudo` this is supervised training. The
+    losses are cross entropies, of labeled images with the recipe's smoothing, unless others are given.
 
     Everything random in a step follows from (seed, step), so that a run continued from the `state` that `save` received
     ends with the same bits, given the same machine and thread count. `log` gets step, loss, loss_labeled, loss_pseudo
@@ -79,6 +84,7 @@ def train(
     start = _restore(state, net, average, optimizer) if state else 0
     batches = [_Epochs(labeled, recipe.batch, seed, "labeled")]
     batches += [_Epochs(pseudo, recipe.batch * recipe.ratio, seed, "pseudo")] if pseudo else []
+    of_labeled = of_labeled or partial(cross_entropy, smoothing=recipe.label_smoothing)
     began = time.perf_counter()
 
     for step in range(start, recipe.steps):
@@ -86,10 +92,10 @@ def train(
         with _seeded(_hash(seed, "step", step), device) as gen:
             image_BCHW = augment(torch.cat(images), noise, gen).to(device, memory_format=torch.channels_last)
             logits = net(image_BCHW).float().split([len(image) for image in images])
-        loss_labeled = cross_entropy(logits[0], targets[0].to(device), recipe.label_smoothing)
+        loss_labeled = of_labeled(logits[0], targets[0].to(device))
         loss, parts = loss_labeled, {"loss_labeled": loss_labeled.item()}
         if pseudo:
-            loss_pseudo = cross_entropy(logits[1], targets[1].to(device))
+            loss_pseudo = of_pseudo(logits[1], targets[1].to(device))
             loss = (loss_labeled + recipe.ratio * loss_pseudo) / (1 + recipe.ratio)
             parts["loss_pseudo"] = loss_pseudo.item()
         _refuse_if_not_finite(loss.item(), step, recipe)
