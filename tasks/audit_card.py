@@ -15,6 +15,7 @@ from tasks import audit_sample
 from tasks.audit_sample import Sample
 from tasks.audits import Said
 from tasks.core import audit
+from tasks.core.compare import holm
 
 RIGHT, WRONG, DISPUTED, UNSURE, UNANSWERED = "right", "wrong", "disputed", "unsure", "unanswered"
 STATES = (RIGHT, WRONG, DISPUTED, UNSURE, UNANSWERED)
@@ -82,7 +83,7 @@ def _shares(sample: Sample, state_M: np.ndarray, at_least: float) -> Card:
     classes: list[Card] = []
     if sample.class_H[0]:
         p_H = [audit.p_at_least(int(r), int(n), at_least) for r, n in zip(right_H, n_H, strict=True)]
-        for h, adjusted in enumerate(audit.holm(p_H)):
+        for h, adjusted in enumerate(holm(p_H)):
             right, wrong, unknown = int(right_H[h]), int(wrong_H[h]), int(unknown_H[h])
             counts = {"class": sample.class_H[h], "accepted": int(sample.size_H[h]), "n": int(n_H[h])}
             counts |= {"right": right, "wrong": wrong, "unknown": unknown}

@@ -8,8 +8,10 @@ a student that would be promoted, or about which nothing can be told, waits for 
 
 from typing import Any
 
+import pyarrow as pa
+
 from tasks import approvals, files, leaks, params, verdicts
-from tasks.champions import crown, decision
+from tasks.champions import anchor_of, crown, decision
 from tasks.stage import Stage
 
 PARAMS = ("seed", "image", "label", "gate", "approval", "rounds.{key}.teacher")
@@ -26,7 +28,7 @@ def gate(stage: Stage, round_: str) -> None:
     answers = approvals.read(stage.input(files.APPROVALS))
     _refuse_leaks(stage, round_)
     old = decision(before)
-    measured = _measure(stage, round_, before)
+    measured, right = _measure(stage, round_, before)
     passes = BY_VERDICT.get(measured["verdict"], rules.unsure == "promote")
     net = files.net_hash(student)
     is_asked = stage.settings.approval == "manual" and word is None and measured["verdict"] != "hold"
@@ -46,10 +48,13 @@ def gate(stage: Stage, round_: str) -> None:
         "settings": rules.model_dump(),
         **measured,
     }
+    if promoted and (word or measured["verdict"] != "cannot_tell"):
+        made["anchor"] = round_
     if is_asked and word is None:
         raise approvals.ask(made, net, f"{stage.name}: measured: {in_words(made)}")
     approvals.note(round_).unlink(missing_ok=True)
-    crown(stage, student if promoted else champion, files.champion(round_), made)
+    anchor = right if made["anchor"] != made["champion"] else None
+    crown(stage, student if promoted else champion, files.champion(round_), made, anchor)
     stage.summary(**{name: made[name] for name in ("verdict", "promoted", "champion", "holds", "n")})
     print(f"{stage.name}: {said(made)}", flush=True)
 
@@ -71,6 +76,9 @@ def in_words(made: dict[str, Any]) -> str:
     d = made["accuracy"]
     points = f"{100 * d['difference']:+.2f} points, at least {100 * d['low']:+.2f}, at most {100 * d['high']:+.2f}"
     why = ", ".join(made["rules"])
+    if "slid" in made["rules"]:
+        why += f" below {made['anchor']}, the last net that was shown not to be worse than its champion, by "
+        why += f"{-100 * made['since']['difference']:.2f} points, at least {-100 * made['since']['high']:.2f}"
     if made["verdict"] == "cannot_tell":
         why = f"this set cannot tell; a loss below {100 * made['resolution']:.1f} points stays unseen"
     return f"{why}; {points} on {made['n']} images"
@@ -85,11 +93,17 @@ def _refuse_leaks(stage: Stage, round_: str) -> None:
     leaks.refuse("gate", gate, files.LABELED.as_posix(), labeled)
 
 
-def _measure(stage: Stage, round_: str, before: str) -> dict[str, Any]:
-    """What the gate's images say; without any, that nothing was measured."""
-    truth = files.read_table(files.GATE / "gate.parquet", ["image_id", "label"]).to_pydict()
+def _measure(stage: Stage, round_: str, before: str) -> tuple[dict[str, Any], pa.Table | None]:
+    """What the gate's images say, and which of them the anchor is right on; without any, that nothing was measured."""
+    gate = files.read_table(files.GATE / "gate.parquet", ["image_id", "label"])
+    truth = gate.to_pydict()
     if not truth["image_id"]:
-        return {"verdict": "not_measured", "rules": ["not_measured"], "n": 0}
+        return {
+            "verdict": "not_measured",
+            "rules": ["not_measured"],
+            "n": 0,
+            "anchor": decision(before)["anchor"],
+        }, None
     # torch and scipy take seconds to load: not where there is nothing to predict
     import numpy as np
 
@@ -109,10 +123,14 @@ def _measure(stage: Stage, round_: str, before: str) -> dict[str, Any]:
         for folder in (files.model(round_), files.champion(before))
     )
     truth_N = np.array([classes.index(name) for name in truth["label"]])
-    found = judge(student_NC, champion_NC, truth_N, _limits(settings.gate), settings.seed).as_dict()
+    name, anchor = anchor_of(before, gate["image_id"])
+    anchor_hit_N = None if anchor is None else anchor["right"].to_numpy()
+    found = judge(student_NC, champion_NC, truth_N, _limits(settings.gate), settings.seed, anchor_hit_N).as_dict()
     for row in found["recalls"]:
         row["class"] = classes[row.pop("label")]
-    return {"n": len(truth_N)} | found
+    if anchor is None:
+        anchor = gate.select(["image_id"]).append_column("right", pa.array(champion_NC.argmax(axis=1) == truth_N))
+    return {"n": len(truth_N), "anchor": name} | found, anchor
 
 
 def _limits(rules: params.Gate) -> Any:

@@ -66,7 +66,10 @@ class Gate(Section):
         description="Accuracy a student may lose: 0.005 is half a point. It is promoted when more is ruled out.",
     )
     recall: float = Field(
-        gt=0, le=1, description="It is held when a class's recall is shown to fall by more than this."
+        gt=0,
+        le=1,
+        description="It is held when a class's recall is shown to have fallen, and did so by more than this on the "
+        "gate's images.",
     )
     ece: float = Field(gt=0, le=1, description="It is held when its calibration error is shown to be larger by this.")
     max_holds: int = Field(

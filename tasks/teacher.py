@@ -13,6 +13,7 @@ FIRST = {
     "promoted": True,
     "holds": 0,
     "stop": False,
+    "anchor": "r0",
     "history": [],
 }
 

@@ -13,7 +13,7 @@ import yaml
 from tasks import approvals, files, held, label, teacher, verdicts
 from tasks import champion as deployed
 from tasks import gate as module
-from tasks.champions import crown
+from tasks.champions import ANCHOR, crown
 from tasks.core.predict import predict
 from tasks.errors import Held, Integrity
 from tasks.images.store import Images
@@ -152,6 +152,42 @@ def test_what_cannot_be_told_goes_as_the_settings_say(case: Case) -> None:
     Path("params.yaml").write_text(yaml.safe_dump(raw, sort_keys=False))
     case.settings = load()
     assert case.run("r1", few)["promoted"] is False
+
+
+def test_the_anchor_is_the_last_net_that_was_shown_not_to_be_worse(case: Case) -> None:
+    """r1 is promoted though nothing can be told on four images: r0 stays the anchor, with its answers beside r1's net.
+    r2 is compared with both; promoted by a person, it is its own anchor."""
+    few = dict(list(case.said("r0").items())[:4])
+    made = case.run("r1", few)
+    assert (made["promoted"], made["anchor"], made["since"]) == (True, "r0", None)
+    table = files.read_table(files.champion("r1") / ANCHOR)
+    assert table["image_id"].to_pylist() == sorted(few)
+    assert table["right"].to_pylist() == [True] * 4
+    made = case.run("r2", few)
+    assert made["since"]["n"] == 4
+    assert (made["anchor"], made["since"]["gained"]) == ("r0", 0)
+    case.words("promote,r2,,ada,2026-01-01T00:00:00Z,looked at it\n")
+    made = case.run("r2", few)
+    assert (made["champion"], made["anchor"]) == ("r2", "r2")
+    assert not (files.champion("r2") / ANCHOR).exists()
+
+
+def test_a_student_as_good_as_its_champion_may_be_below_the_anchor(case: Case) -> None:
+    """r1 came in by `unsure`; of the images on which it and r2 differ each is right on half, and r0 on all: r2 is held,
+    and the words say against whom."""
+    old, new = case.said("r1"), case.said("r2")
+    differ = [i for i in old if old[i] != new[i]]
+    truth = old | {i: new[i] for i in differ[::2]}
+    case.run("r1", dict(list(truth.items())[:4]))
+    stage = Stage("gate@r1", case.settings, [])
+    table = fabricated.pa.table({"image_id": sorted(truth), "right": [True] * len(truth)})
+    made = files.read_json(files.champion("r1") / "decision.json")
+    crown(stage, files.model("r1"), files.champion("r1"), made | {"promoted": True, "champion": "r1"}, table)
+    stage.publish()
+    made = case.run("r2", truth)
+    assert (made["rules"], made["promoted"], made["champion"], made["anchor"]) == (["slid"], False, "r1", "r0")
+    assert made["since"]["lost"] == len(differ[1::2]) >= 5
+    assert "below r0, the last net that was shown not to be worse" in module.said(made)
 
 
 def test_a_gate_image_that_was_learnt_from_is_an_integrity_error(case: Case) -> None:

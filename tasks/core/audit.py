@@ -151,15 +151,6 @@ def p_at_least(right: int, n: int, level: float) -> float:
     return float(bdtrc(right - 1, n, level)) if right > 0 else 1.0
 
 
-def holm(p_values: list[float]) -> list[float]:
-    """Adjusted p-values, in the order given: all below a risk may be rejected at it together (Holm 1979)."""
-    adjusted, most = [0.0] * len(p_values), 0.0
-    for place, i in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
-        most = max(most, min(1.0, (len(p_values) - place) * p_values[i]))
-        adjusted[i] = most
-    return adjusted
-
-
 def needed(level: float, classes: int, risk: float = 0.05) -> int:
     """Images of a class, all of them right, that show it to be at `level` or above beside `classes` - 1 others."""
     return int(np.ceil(np.log(risk / classes) / np.log(level)))

@@ -60,6 +60,21 @@ def mcnemar(gained: int, lost: int) -> float:
     return min(1.0, 2 * float(bdtr(min(gained, lost), gained + lost, 0.5)))
 
 
+def mcnemar_fall(gained: int, lost: int) -> float:
+    """One-sided exact McNemar test: how likely at least `lost` of gained + lost images are lost by a net that is no
+    worse. 1 where nothing differs."""
+    return float(bdtr(gained, gained + lost, 0.5)) if gained + lost else 1.0
+
+
+def holm(p_values: list[float]) -> list[float]:
+    """Adjusted p-values, in the order given: all below a risk may be rejected at it together (Holm 1979)."""
+    adjusted, most = [0.0] * len(p_values), 0.0
+    for place, i in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        most = max(most, min(1.0, (len(p_values) - place) * p_values[i]))
+        adjusted[i] = most
+    return adjusted
+
+
 def paired_interval(both: int, gained: int, lost: int, n: int, level: float = 0.95) -> tuple[float, float]:
     """Interval of the difference of two accuracies on the same n images; each end alone is missed by (1 - level) / 2.
 

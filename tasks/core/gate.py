@@ -5,8 +5,12 @@ Both nets saw the same images, so every comparison is paired, with one-sided 95 
 student's accuracy minus the champion's, and L, U its bounds:
 
     promote       L > -margin: not worse by more than the margin, as far as can be shown
-    hold          U < 0, or a class's recall, or the calibration, is shown to be worse by more than is allowed
+    hold          U < 0; or U < 0 against the anchor, the last net that was shown not to be worse than its champion;
+                  or a class's recall, or the calibration, is shown to be worse by more than is allowed
     cannot_tell   neither; `unsure` decides
+
+Without the anchor, students that are each a little worse than the one before, by less than the images can see, could
+take the place one after the other without end (benchmarks/gate.py).
 """
 
 from bisect import bisect_left
@@ -18,16 +22,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from tasks.core.compare import paired_interval
+from tasks.core.compare import holm, mcnemar_fall, paired_interval
 from tasks.core.metrics import Floats, Ints, calibration_error
 
 LEVEL = 0.95  # of each bound by itself
 RESAMPLES = 1000  # of the bootstrap of the calibration error
 FEWEST = 100  # images for a statement about calibration: 15 bins of six or seven
-STEPS = 40  # of a bisection
 Bools = NDArray[np.bool_]
 Verdict = Literal["promote", "hold", "cannot_tell", "not_measured"]
-Rule = Literal["not_worse", "worse", "recall", "calibration", "cannot_tell", "not_measured"]
+Rule = Literal["not_worse", "worse", "slid", "recall", "calibration", "cannot_tell", "not_measured"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Recall:
-    """One class: how its recall changed, and how likely a fall that large is if it fell by no more than is allowed."""
+    """One class: how its recall changed, and how likely a fall that large is if it did not fall."""
 
     label: int
     n: int
@@ -61,6 +64,10 @@ class Recall:
     lost: int
     p_value: float
     adjusted: float  # by Holm over the classes there are images of
+
+    def fell_by_more(self, allowed: float) -> bool:
+        """Shown to have fallen at all, and by more than is allowed on these images."""
+        return self.adjusted < 1 - LEVEL and self.lost - self.gained > allowed * self.n
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,22 +90,31 @@ class Finding:
     needed: int  # images on which, with as much disagreement, a loss of `margin` would be seen
     recalls: tuple[Recall, ...]
     calibration: Calibration
+    since: Difference | None  # the student minus the anchor; None where that is the champion
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return asdict(self)
 
 
-def judge(student_NC: Floats, champion_NC: Floats, truth_N: Ints, limits: Limits, seed: int) -> Finding:
-    """The finding on N > 0 images from both nets' (calibrated) probabilities; `seed` is the bootstrap's."""
+def judge(
+    student_NC: Floats, champion_NC: Floats, truth_N: Ints, limits: Limits, seed: int, anchor_hit_N: Bools | None = None
+) -> Finding:
+    """The finding on N > 0 images from both nets' (calibrated) probabilities; `seed` is the bootstrap's.
+
+    `anchor_hit_N`: which images the anchor is right on, where it is not the champion.
+    """
     new_N, old_N = student_NC.argmax(axis=1) == truth_N, champion_NC.argmax(axis=1) == truth_N
     found = difference(new_N, old_N)
-    recalls = recall_falls(new_N, old_N, truth_N, limits.recall)
+    recalls = recall_falls(new_N, old_N, truth_N)
     calibration = calibration_loss((student_NC, new_N), (champion_NC, old_N), seed)
     rules: list[Rule] = []
-    if found.low <= -limits.margin:
-        rules += ["worse"] if found.high < 0 else []
-    if any(one.adjusted < 1 - LEVEL for one in recalls):
+    since = None if anchor_hit_N is None else difference(new_N, anchor_hit_N)
+    if _worse(found, limits.margin):
+        rules.append("worse")
+    elif since and _worse(since, limits.margin):
+        rules.append("slid")
+    if any(one.fell_by_more(limits.recall) for one in recalls):
         rules.append("recall")
     if calibration.low > limits.ece:
         rules.append("calibration")
@@ -115,7 +131,12 @@ def judge(student_NC: Floats, champion_NC: Floats, truth_N: Ints, limits: Limits
         needed((found.gained + found.lost) / found.n, limits.margin),
         recalls,
         calibration,
+        since,
     )
+
+
+def _worse(found: Difference, margin: float) -> bool:
+    return found.low <= -margin and found.high < 0
 
 
 def difference(new_hit_N: Bools, old_hit_N: Bools) -> Difference:
@@ -152,43 +173,19 @@ def needed(differing: float, margin: float) -> int:
     return int(np.ceil(differing * (float(ndtri(LEVEL)) / margin) ** 2)) if margin > 0 else 0
 
 
-def recall_falls(new_hit_N: Bools, old_hit_N: Bools, truth_N: Ints, allowed: float) -> tuple[Recall, ...]:
-    """Each class that has images, in order: is it shown that its recall fell by more than `allowed`?
+def recall_falls(new_hit_N: Bools, old_hit_N: Bools, truth_N: Ints) -> tuple[Recall, ...]:
+    """Each class that has images, in order: is its recall shown to have fallen?
 
-    p-values by inversion of the bounds of `paired_interval`, adjusted over the classes (Holm 1979).
+    Exact McNemar test within the class, adjusted over all classes that have images (Holm 1979): where no class fell,
+    one is called fallen in at most 5 % of all gates, whatever the sizes of the classes and however alike the nets.
     """
     labels = np.unique(truth_N)
     tables = [_table(new_hit_N[truth_N == c], old_hit_N[truth_N == c]) for c in labels]
-    sizes = [int((truth_N == c).sum()) for c in labels]
-    p_values = [p_fallen(*table, n, allowed) for table, n in zip(tables, sizes, strict=True)]
+    p_values = [mcnemar_fall(gained, lost) for _, gained, lost in tables]
     return tuple(
-        Recall(int(c), n, gained, lost, p, adjusted)
-        for c, n, (_, gained, lost), p, adjusted in zip(labels, sizes, tables, p_values, holm(p_values), strict=True)
+        Recall(int(c), int((truth_N == c).sum()), gained, lost, p, adjusted)
+        for c, (_, gained, lost), p, adjusted in zip(labels, tables, p_values, holm(p_values), strict=True)
     )
-
-
-def p_fallen(both: int, gained: int, lost: int, n: int, allowed: float) -> float:
-    """The smallest risk at which the upper bound of the difference lies below -allowed; 1 where it never does."""
-
-    def shown(risk: float) -> bool:
-        return paired_interval(both, gained, lost, n, 1 - 2 * risk)[1] < -allowed
-
-    low, high = -30.0, float(np.log(0.5))  # of the risk's logarithm
-    if (gained - lost) / n >= -allowed or not shown(0.4999):
-        return 1.0
-    for _ in range(STEPS):
-        middle = (low + high) / 2
-        low, high = (low, middle) if shown(float(np.exp(middle))) else (middle, high)
-    return float(np.exp(high))
-
-
-def holm(p_values: list[float]) -> list[float]:
-    """Adjusted p-values, in the order given: all below a risk may be rejected at it together (Holm 1979)."""
-    order = np.argsort(p_values, kind="stable")
-    stepped = np.array(p_values, dtype=np.float64)[order] * np.arange(len(order), 0, -1)
-    adjusted = np.empty(len(order))
-    adjusted[order] = np.minimum(np.maximum.accumulate(stepped), 1.0)
-    return [float(p) for p in adjusted]
 
 
 def calibration_loss(student: tuple[Floats, Bools], champion: tuple[Floats, Bools], seed: int) -> Calibration:

@@ -6,6 +6,17 @@ from tasks import files
 from tasks.champions import DECISION
 from tasks.sections.material import Material
 
+RISK = 0.05  # of calling a class fallen where none fell
+WORDS = {
+    "not_worse": "not worse",
+    "worse": "worse",
+    "slid": "worse than {anchor}, the last net that was shown not to be worse than its champion",
+    "recall": "the recall of a class fell",
+    "calibration": "the calibration error grew",
+    "cannot_tell": "cannot tell",
+    "not_measured": "not measured",
+}
+
 
 def section(run: Material) -> dict[str, Any] | None:
     """One row a round, from the decisions beside the champions; None before there are any."""
@@ -32,13 +43,13 @@ def _decision(run: Material, round_: str) -> dict[str, Any] | None:
 def _row(made: dict[str, Any]) -> dict[str, Any]:
     """What the table says about a round; None where nothing was measured."""
     accuracy, ece = made.get("accuracy"), made.get("calibration")
-    fallen = [row for row in made.get("recalls", []) if row["adjusted"] < 0.05]
+    fallen = [row for row in made.get("recalls", []) if row["adjusted"] < RISK]
     return {
         "round": made["round"],
         "before": made["before"],
         "promoted": made["promoted"],
         "verdict": made["verdict"],
-        "rules": made["rules"],
+        "rules": [WORDS[rule].format(anchor=made.get("anchor")) for rule in made["rules"]],
         "by": made["by"] if isinstance(made["by"], dict) else None,
         "difference": accuracy and [100 * accuracy[name] for name in ("difference", "low", "high")],
         "resolution": 100 * made["resolution"] if accuracy else None,
