@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import binom, binomtest
 
 from tasks.core import audit
+from tasks.core.compare import holm
 
 BUSY = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # other work may hold the cores
 SIZES = st.lists(st.integers(1, 400), min_size=1, max_size=12)
@@ -131,8 +132,8 @@ def test_a_stratum_nobody_looked_at_could_be_anything() -> None:
 
 def test_holm_and_what_it_takes() -> None:
     """Holm's steps by hand; the draws said to be needed are enough, and one less is not."""
-    assert audit.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     n = audit.needed(0.9, 10)
-    assert audit.holm([audit.p_at_least(n, n, 0.9)] * 10)[0] <= 0.05
-    assert audit.holm([audit.p_at_least(n - 1, n - 1, 0.9)] * 10)[0] > 0.05
+    assert holm([audit.p_at_least(n, n, 0.9)] * 10)[0] <= 0.05
+    assert holm([audit.p_at_least(n - 1, n - 1, 0.9)] * 10)[0] > 0.05
     assert audit.needed(0.9, 1) == 29  # RELIABILITY 5.4
