@@ -20,7 +20,7 @@ from tasks.__main__ import STAGES
 
 ROOT = Path(__file__).resolve().parent.parent
 STEPS = {"teacher": 100, "student": 140}
-SIZE = 8  # pixels, as the digits come; params.yaml has 16
+SIZE, WIDTH = 8, 1  # pixels, as the digits come; params.yaml has 16, and nets of twice the width
 SPLIT = {"labels": 50, "calib": 100, "gate": 400, "test": 300}
 
 
@@ -47,9 +47,10 @@ class Work:
         raw["image"]["size"] = SIZE
         raw["split"].update(SPLIT)
         raw["scan"]["settle_seconds"] = 0
-        raw["teacher"]["steps"] = raw["baseline"]["steps"] = STEPS["teacher"]
+        for net in (raw["teacher"], raw["baseline"]):
+            net.update(steps=STEPS["teacher"], width=WIDTH)
         for entry in raw["rounds"].values():
-            entry["student"]["steps"] = STEPS["student"]
+            entry["student"].update(steps=STEPS["student"], width=WIDTH)
 
     def edit(self, change: Callable[[dict[str, Any]], object]) -> None:
         """Change params.yaml."""
