@@ -29,6 +29,7 @@ from tasks.params_data import (
     Torchvision,
 )
 from tasks.params_nets import Distilled, Net, Noise, Student, Train
+from tasks.params_review import Review
 from tasks.params_runs import Alerts, Relabel, Run, Schedule
 from tasks.params_trust import Audit, Calibrate, Drift, Gate, Hold, Robustness
 
@@ -141,13 +142,6 @@ class Report(Section):
     """The report."""
 
     title: str = Field(min_length=1, description="Headline of the report.")
-
-
-class Review(Section):
-    """How FiftyOne shows the labels; none of it can change a result."""
-
-    limit: int = Field(ge=1, le=5_000_000, description="Most images in one review data set: the most uncertain ones.")
-    port: int = Field(ge=1024, le=65535, description="Port of the FiftyOne App on this machine.")
 
 
 class Settings(Section):

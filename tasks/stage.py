@@ -42,6 +42,7 @@ PLUMBING = {
     "tasks.params",
     "tasks.params_data",
     "tasks.params_nets",
+    "tasks.params_review",
     "tasks.params_runs",
     "tasks.params_trust",
     "tasks.nets.names",

@@ -49,6 +49,17 @@ def choose(feature_ND: Tensor, label_N: Tensor, classes: int) -> Reference | Non
     return Reference(unit_ND, label_N, classes, ks[best], right[best])
 
 
+def shares(feature_ND: Tensor, label_N: Tensor, classes: int, k: int) -> Tensor:
+    """What the k nearest others (all, where there are fewer) say of each image: shares of their votes (N, C)."""
+    unit_ND = normalize(feature_ND, dim=1)
+    k = min(k, len(label_N) - 1)
+    if k < 1:
+        return torch.full((len(label_N), classes), torch.nan)
+    near_NK = torch.cat(list(_nearest(unit_ND, unit_ND, k, itself=True)))
+    voters = Reference(unit_ND, label_N, classes, k, 0.0)
+    return torch.cat([_votes(voters, near_RK) for near_RK in torch.split(near_NK, ROWS)]) / k
+
+
 def _nearest(unit_ND: Tensor, unit_MD: Tensor, k: int, itself: bool) -> Iterator[Tensor]:
     """Indices (R, k) of the nearest, nearest first, some rows at a time; `itself`: row m is image m, no neighbour."""
     for start in range(0, len(unit_MD), ROWS):
