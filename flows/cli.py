@@ -56,6 +56,9 @@ def ui(port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this ma
 def review(
     round_: Annotated[str, typer.Option("--round", help="Whose labels to look at.")] = "r1",
     limit: Annotated[int | None, typer.Option(min=1, help="Most images to show; params.yaml has the default.")] = None,
+    budget: Annotated[
+        int, typer.Option(min=0, help="Queue so many labels: the doubtful ones and a random slice. 0 = no queue.")
+    ] = 0,
     app_: Annotated[bool, typer.Option("--app/--no-app", help="Open the App, or only build the data set.")] = True,
     sync: Annotated[
         bool, typer.Option("--sync", help="Bring the corrections made in FiftyOne into the ledger.")
@@ -76,10 +79,10 @@ def review(
         if limit is not None:
             shorter = settings.review.model_copy(update={"limit": limit})
             settings = settings.model_copy(update={"review": shorter})
-        built = session.build(round_, settings)
+        built = session.build(round_, settings, budget)
         print(built)
         if app_:
-            session.open_app(built.name, settings.review.port)
+            session.open_app(built.name, settings.review.port, view=built.first)
 
     _leave(action)
 

@@ -1,5 +1,7 @@
 """The settings of a review: how FiftyOne shows the labels. None of it can change a result."""
 
+from typing import Literal
+
 from pydantic import Field, model_validator
 
 from tasks.params_data import Section
@@ -38,5 +40,9 @@ class Review(Section):
         ge=0,
         le=5_000_000,
         description="Most images the newest net looks at again, for the map, similar images and the queue. 0 = none.",
+    )
+    map: Literal["pca", "tsne"] = Field(
+        description="How features become points: `pca` in a second; `tsne` keeps neighbours together, in a minute "
+        "or two for 5,000 images."
     )
     queue: Queue = Field(description="What a queue with a budget is mixed from.")

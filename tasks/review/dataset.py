@@ -22,23 +22,34 @@ TEXTS = {
     "reason": "Why the image is learnt from or not",
     "decision": "What people decided so far",
     "previous": "The label one round earlier",
+    "flow": "From one round's class to the next one's, where they differ",
+    "first_kept": "The first round that learns from the image",
     "source": "Who gave the label",
     "path": "Where the image lay in its source",
+    "image_source": "The source it lies in",
     "round": "The round under review",
+    "queue_reason": "Why it stands in the queue: random, disagreement, atypical, copies, rare_class or threshold",
     "shown": "The label `review` started with; --sync compares them",
 }
 NUMBERS = {
     "confidence": "Of the label, from 0 to 1",
     "entropy": "Of the teacher's probabilities, in nats: its doubt",
+    "margin": "Between the teacher's first and second class: small = torn between two",
 }
+COUNTS = {
+    "copies": "How often the image stands in an epoch; 0 = not at all",
+    "queue_rank": "Its place in the queue, 1 first; empty = not queued",
+}
+SORTED_BY = ("confidence", "entropy", "margin", "queue_rank")
 EDITABLE = ("review", "decision", "shown")
 SIDEBAR = {
     "your corrections": ["review", "decision"],
     "tags": ["tags", "_label_tags"],
-    "opinions": ["teacher", "student", "previous", "disagrees"],
-    "trust": ["confidence", "entropy", "reason", "copies", "source", "round"],
+    "queue": ["queue_rank", "queue_reason"],
+    "opinions": ["teacher", "student", "previous", "disagrees", "flow"],
+    "trust": ["confidence", "entropy", "margin", "reason", "copies", "source", "round", "first_kept"],
     "lineage": lineage.SIDEBAR,
-    "file": ["image_id", "path"],
+    "file": ["image_id", "image_source", "path"],
     "metadata": [f"metadata.{name}" for name in ("size_bytes", "mime_type", "width", "height", "num_channels")],
     "inside": ["id", "filepath", "shown", "created_at", "last_modified_at"],
 }
@@ -63,13 +74,13 @@ def create(
     data = fo.Dataset(name)
     _declare(fo, data)
     data.create_index("image_id", unique=True)
-    for path in ("confidence", "entropy"):
+    for path in SORTED_BY:
         data.create_index(path)
     # A generator, for samples that stay alive make every later set_values some 30 times slower.
     data.add_samples(_samples(fo, round_, rows, pictures), num_samples=len(rows), progress=False)
     _freeze(data)
     _make_editable(data, classes)
-    views.save(data, classes)
+    views.save(data, classes, is_queued=bool(rows["queue_rank"].notna().any()))
     _arrange(fo, data)
     return data
 
@@ -131,19 +142,19 @@ def _declare(fo: Any, data: Any) -> None:
     for name, words in LABELS.items():
         kind, inner = fo.EmbeddedDocumentField, fo.Classification
         data.add_sample_field(name, kind, embedded_doc_type=inner, description=words)
-    for names, kind in ((TEXTS, fo.StringField), (NUMBERS, fo.FloatField)):
+    for names, kind in ((TEXTS, fo.StringField), (NUMBERS, fo.FloatField), (COUNTS, fo.IntField)):
         for name, words in names.items():
             data.add_sample_field(name, kind, description=words)
-    data.add_sample_field("copies", fo.IntField, description="How often the image stands in an epoch; 0 = not at all")
     data.add_sample_field("disagrees", fo.BooleanField, description="Teacher and student name different classes")
     lineage.declare(fo, data)
 
 
 def _samples(fo: Any, round_: str, rows: pd.DataFrame, pictures: Iterable[tuple[str, Picture]]) -> Iterator[Any]:
     by_id = {row["image_id"]: row for row in rows.to_dict("records")}
-    plain = [name for name in (*TEXTS, *NUMBERS, "copies", "disagrees") if name != "round"]
+    plain = [name for name in (*TEXTS, *NUMBERS, *COUNTS, "disagrees") if name != "round"]
     for image_id, picture in pictures:
         row = {key: None if pd.isna(value) else value for key, value in by_id[image_id].items()}
+        row |= {name: int(value) for name in COUNTS if (value := row[name]) is not None}
         yield fo.Sample(
             filepath=str(picture.path),
             metadata=picture_metadata(fo, picture),
@@ -162,7 +173,7 @@ def _freeze(data: Any) -> None:
     Of labels the parts are frozen, for a frozen label as a whole breaks the App's Annotate tab (fiftyone 1.22.1).
     """
     labels = [f"{name}.{part}" for name in LABELS if name not in EDITABLE for part in ("label", "confidence")]
-    for name in (*labels, *TEXTS, *NUMBERS, "copies", "disagrees"):
+    for name in (*labels, *TEXTS, *NUMBERS, *COUNTS, "disagrees"):
         if name not in EDITABLE:
             field = data.get_field(name)
             field.read_only = True

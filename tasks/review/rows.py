@@ -3,7 +3,7 @@
 N images, C classes. No FiftyOne here: the view in the browser is made from these rows, and tests compare it with them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from tasks.errors import Integrity, UserError
 from tasks.params import Settings
 from tasks.review import lineage
 
+FLOW = " -> "
 KEPT = ("kept", "kept_soft")
 REFUSED = ("low_confidence", "class_full", "below_promise")
 CARRIED = "earlier round: "  # how `decision` begins where an earlier round's ledger spoke
@@ -35,10 +36,11 @@ class Reviewed:
 def load(round_: str, settings: Settings) -> Reviewed:
     """Every image of the pool the teacher of a round has seen; held-out images and duplicates are not for review.
 
-    Columns: image_id; label, confidence, copies, source, reason as in the label table; teacher, entropy (nats),
-    prob (of the teacher's class); student, student_prob (null before the next round is labeled); previous (label one
-    round earlier); disagrees; decision (what people decided so far, in words); shown (the label `review` starts with);
-    path; lineage.* (tasks/review/lineage.py).
+    Columns: image_id; label, confidence, copies, source, reason as in the label table; teacher, entropy (nats), margin
+    and prob (of the teacher's class); student, student_prob (null before the next round is labeled); previous (label
+    one round earlier); disagrees and flow ("cat -> dog", null where they agree); first_kept (the first round that
+    learns from it); decision (what people decided so far, in words); shown (the label `review` starts with); path,
+    image_source; lineage.* (tasks/review/lineage.py).
     """
     if round_ not in settings.rounds:
         known = ", ".join(settings.rounds)
@@ -54,6 +56,7 @@ def load(round_: str, settings: Settings) -> Reviewed:
     classes: list[str] = files.read_json(files.SPLIT / "classes.json")
     rows = _table(round_).merge(_opinions(round_, classes), on="image_id", validate="one_to_one")
     rows = _other_rounds(rows, round_, settings, classes)
+    rows["first_kept"] = _first_kept(rows, round_, settings)
     rows = _human(rows, decisions.in_force(files.decisions(round_), classes))
     rows = rows.merge(_paths(settings), on="image_id", how="left").sort_values("image_id", ignore_index=True)
     return Reviewed(lineage.added(rows, round_), classes, files.manifest_hash(files.labels(round_)))
@@ -103,27 +106,36 @@ def labels_now(round_: str) -> dict[str, str | None]:
 
 
 def _paths(settings: Settings) -> pd.DataFrame:
-    """image_id, path: the first path of each image in its source."""
-    catalogs = (files.catalog(source) / "images.parquet" for source in settings.sources)
-    found = pd.concat(files.read_table(path, ["image_id", "path"]).to_pandas() for path in catalogs)
+    """image_id, path, image_source: the first path of each image, and the source it lies in."""
+    catalogs = {source: files.catalog(source) / "images.parquet" for source in settings.sources}
+    tables = {source: files.read_table(path, ["image_id", "path"]).to_pandas() for source, path in catalogs.items()}
+    found = pd.concat(table.assign(image_source=source) for source, table in tables.items())
     return found.sort_values(["image_id", "path"]).drop_duplicates("image_id")
 
 
-def _opinions(round_: str, classes: Sequence[str]) -> pd.DataFrame:
-    """image_id, teacher, prob, entropy: the best class of each row of probabilities, verified, read part by part."""
+def probabilities(round_: str, classes: Sequence[str]) -> Iterator[tuple[pd.Series, np.ndarray]]:
+    """image_id and prob (N, C) of a round, verified, part by part."""
     published(files.probs(round_), f"label@{round_}")
-    names = np.array(classes, dtype=object)
-    parts = []
     for part in files.iter_tables(files.probs(round_)):
         prob_NC = pc.list_flatten(part["prob"]).to_numpy().reshape(len(part), len(classes))
+        yield part["image_id"].to_pandas(), prob_NC
+
+
+def _opinions(round_: str, classes: Sequence[str]) -> pd.DataFrame:
+    """image_id, teacher, prob, entropy, margin: the best class of each row of probabilities, read part by part."""
+    names = np.array(classes, dtype=object)
+    parts = []
+    for ids, prob_NC in probabilities(round_, classes):
+        second_N = np.partition(prob_NC, -2)[:, -2] if len(classes) > 1 else 0.0
         entropy_N = -(prob_NC * np.log(np.maximum(prob_NC, np.finfo(np.float32).tiny))).sum(axis=1)
         parts.append(
             pd.DataFrame(
                 {
-                    "image_id": part["image_id"].to_pandas(),
+                    "image_id": ids,
                     "teacher": names[prob_NC.argmax(axis=1)],
                     "prob": prob_NC.max(axis=1),
                     "entropy": entropy_N,
+                    "margin": prob_NC.max(axis=1) - second_N,
                 }
             )
         )
@@ -137,21 +149,44 @@ def _other_rounds(rows: pd.DataFrame, round_: str, settings: Settings, classes: 
     While there is none, or the student was held and the champion before labels on, `disagrees` compares the two
     teachers before: the one of this round with the one that taught it.
     """
-    following = next((key for key, entry in settings.rounds.items() if entry.teacher == round_), None)
-    earlier = settings.rounds[round_].teacher
-    rows = rows.assign(student=None, student_prob=np.nan, previous=None, disagrees=False)
+    rows = rows.assign(student=None, student_prob=np.nan, previous=None, disagrees=False, flow=None)
+    earlier, other = settings.rounds[round_].teacher, compared(round_, settings)
     if earlier != "r0":
         published(files.labels(earlier), f"curate@{earlier}")
         rows["previous"] = rows["image_id"].map(_table(earlier).set_index("image_id")["label"])
-    if following and files.probs(following).is_dir() and _who_labeled(following) == round_:
-        other = _aligned(_opinions(following, classes), rows)
-        rows["student"], rows["student_prob"] = other["teacher"], other["prob"]
-    elif earlier != "r0":
-        other = _aligned(_opinions(earlier, classes), rows)
-    else:
+    if other is None:
         return rows
-    rows["disagrees"] = other["teacher"].notna() & (other["teacher"] != rows["teacher"])
+    theirs, is_later = _aligned(_opinions(other, classes), rows), other != earlier
+    if is_later:
+        rows["student"], rows["student_prob"] = theirs["teacher"], theirs["prob"]
+    rows["disagrees"] = theirs["teacher"].notna() & (theirs["teacher"] != rows["teacher"])
+    before, after = (rows, theirs) if is_later else (theirs, rows)
+    flow = before["teacher"].astype(str) + FLOW + after["teacher"].astype(str)
+    rows["flow"] = flow.where(rows["disagrees"], None)
     return rows
+
+
+def compared(round_: str, settings: Settings) -> str | None:
+    """The round whose opinions stand beside this one's: the one its student labeled, else the one of its teacher."""
+    following = next((key for key, entry in settings.rounds.items() if entry.teacher == round_), None)
+    if following and files.probs(following).is_dir() and _who_labeled(following) == round_:
+        return following
+    earlier = settings.rounds[round_].teacher
+    return earlier if earlier != "r0" else None
+
+
+def _first_kept(rows: pd.DataFrame, round_: str, settings: Settings) -> pd.Series:
+    """The first round, up to this one, that learns from each image; null where none does."""
+    found = pd.Series(None, index=rows.index, dtype=object)
+    for key in settings.rounds:
+        if key != round_:
+            published(files.labels(key), f"curate@{key}")
+        table = rows if key == round_ else _table(key)
+        kept = table["image_id"][table["copies"] > 0]
+        found = found.where(found.notna() | ~rows["image_id"].isin(kept), key)
+        if key == round_:
+            break
+    return found
 
 
 def _who_labeled(round_: str) -> str:

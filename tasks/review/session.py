@@ -10,14 +10,28 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from rich.progress import track
 
 from tasks import decisions, files
 from tasks.decisions import Decision
 from tasks.errors import Busy, UserError
 from tasks.params import Settings
-from tasks.review import app, corrections, database, dataset, lineage, pictures, rows, views
+from tasks.review import (
+    app,
+    corrections,
+    database,
+    dataset,
+    embedding_map,
+    features,
+    lineage,
+    pictures,
+    queued,
+    rows,
+    views,
+)
 from tasks.review.corrections import Refused
+from tasks.review.features import Features
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +44,11 @@ class Built:
     views: dict[str, int]
     reused: bool
     dropped: tuple[Refused, ...]  # said in the data set that was replaced, and of no use
+
+    @property
+    def first(self) -> str:
+        """The address of the view to open."""
+        return views.QUEUED if views.QUEUE in self.views else views.FIRST
 
     def __str__(self) -> str:
         most = f" of {self.pool}, those most worth a look (review.limit)" if self.images < self.pool else ""
@@ -60,27 +79,43 @@ class SyncResult:
         return "\n".join(lines)
 
 
-def build(round_: str, settings: Settings) -> Built:
+def build(round_: str, settings: Settings, budget: int = 0) -> Built:
     """Make the review data set of a round, or keep the one that already shows the present files.
 
+    With a budget that many labels stand in a queue (tasks/review/queued.py), beside the images most worth a look.
     Raises UserError when the files changed while corrections in the App wait for a sync: a new one would lose them.
     """
     with alone():
         reviewed = rows.load(round_, settings)
         fo = database.connect()
-        key = _key(round_, settings, reviewed.table)
+        key = _key(round_, settings, reviewed.table, budget)
         old = dataset.find(fo, round_)
         if old is not None and old.info["key"] == key and dataset.pictures_exist(old):
             return _built(old, len(reviewed.rows), reused=True)
         dropped = _refuse_to_lose(old, round_, reviewed.classes) if old is not None else ()
-        chosen = rows.choose(reviewed.rows, settings.review.limit)
         for source in settings.sources:
             rows.published(files.images(source), f"ingest@{source}")
+        chosen, on_map, seen = _chosen(reviewed, round_, settings, budget)
         written = pictures.write(chosen["image_id"].tolist(), pictures.folder(round_))
         shown = track(written, description=f"review {round_}", total=len(chosen), transient=True)
         made = dataset.create(fo, round_, chosen, shown, reviewed.classes)
+        if seen is not None:
+            embedding_map.add(fo, made, on_map, seen, settings, queued=budget > 0)
         dataset.finish(made, key=key, table=reviewed.table)
         return _built(made, len(reviewed.rows), reused=False, dropped=dropped)
+
+
+def _chosen(
+    reviewed: rows.Reviewed, round_: str, settings: Settings, budget: int
+) -> tuple[pd.DataFrame, list[str], Features | None]:
+    """The rows to show, with their places in the queue; the ids to put on the map; features of these and more."""
+    worth = rows.choose(reviewed.rows, settings.review.limit)["image_id"]
+    could = queued.candidates(reviewed.rows)["image_id"].tolist() if budget else []
+    seen = features.look([*worth, *sorted(set(could) - set(worth))][: settings.review.features], round_, settings)
+    queue = queued.enqueue(reviewed, round_, settings, budget, seen) if budget and could else queued.NOTHING
+    all_rows = reviewed.rows.merge(queue, on="image_id", how="left")
+    shown = all_rows[all_rows["image_id"].isin({*worth, *queue["image_id"]})].reset_index(drop=True)
+    return shown, embedding_map.ids(queue["image_id"].tolist(), shown["image_id"].tolist()), seen
 
 
 def _say(address: str) -> None:
@@ -158,12 +193,13 @@ def _built(data: Any, pool: int, reused: bool, dropped: tuple[Refused, ...] = ()
     return Built(data.name, data.count(), pool, counts, reused, dropped)
 
 
-def _key(round_: str, settings: Settings, table: str) -> str:
+def _key(round_: str, settings: Settings, table: str, budget: int) -> str:
     """A digest of everything a review shows: while it stays the same, the data set need not be made again."""
     others = [key for key, entry in settings.rounds.items() if entry.teacher == round_]
     shown = [files.probs(key) for key in (round_, *others) if files.probs(key).is_dir()]
     hashes = [files.manifest_hash(path) for path in shown]
-    return files.digest([table, *hashes, *lineage.key(), settings.review.limit, str(Path.cwd())])
+    chosen = [settings.seed, settings.review.model_dump(exclude={"port"}), budget]
+    return files.digest([table, *hashes, *lineage.key(), *chosen, str(Path.cwd())])
 
 
 def _listed(refused: tuple[Refused, ...]) -> list[str]:

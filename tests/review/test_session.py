@@ -24,11 +24,16 @@ def _reference(round_: str, other: str) -> pd.DataFrame:
     """What the views must hold, row by row and slowly."""
     table = read_labels(round_)
     table = table[table["reason"] != "held_out"].set_index("image_id")
-    best = {}
+    best, said = {}, {}
     for key in (round_, other):
         part = next(files.iter_tables(files.probs(key))).to_pydict()
-        best[key] = {i: CLASSES[int(np.argmax(p))] for i, p in zip(part["image_id"], part["prob"], strict=True)}
+        said[key] = dict(zip(part["image_id"], part["prob"], strict=True))
+        best[key] = {i: CLASSES[int(np.argmax(p))] for i, p in said[key].items()}
     table["disagrees"] = [best[round_][i] != best[other][i] for i in table.index]
+    first, last = sorted((round_, other))
+    table["flow"] = [f"{best[first][i]} -> {best[last][i]}" for i in table.index]
+    table["margin"] = [sorted(said[round_][i])[-1] - sorted(said[round_][i])[-2] for i in table.index]
+    table["entropy"] = [-sum(p * np.log(p) for p in said[round_][i] if p) for i in table.index]
     return table
 
 
@@ -43,6 +48,9 @@ def test_views_hold_what_their_names_say(fo: Any, review: Workspace, round_: str
         "least confident kept": up[up["reason"] == "kept"],
         "most confident refused": down[down["reason"].isin(["low_confidence", "class_full"])],
         "teacher and student disagree": down[down["disagrees"]],
+        "label flow": down[down["disagrees"]].sort_values("flow", kind="stable"),
+        "smallest margin": table.sort_values("margin", kind="stable"),
+        "highest entropy": table.sort_values("entropy", ascending=False, kind="stable"),
         **{f"class: {name}": up[up["label"] == name] for name in CLASSES},
     }
     assert [name for name in built.views if name != views.CONFLICTS] == list(expected)
@@ -205,13 +213,14 @@ def test_a_human_label_of_an_earlier_round_is_shown(fo: Any, review: Workspace) 
 def test_class_names_whose_addresses_clash_still_get_their_view(fo: Any) -> None:
     """FiftyOne makes addresses of view names; names of other scripts all become the same one."""
     data = fo.Dataset()
-    for name in ("reason", "image_id"):
+    for name in ("reason", "image_id", "flow"):
         data.add_sample_field(name, fo.StringField)
-    data.add_sample_field("confidence", fo.FloatField)
+    for name in ("confidence", "margin", "entropy"):
+        data.add_sample_field(name, fo.FloatField)
     data.add_sample_field("disagrees", fo.BooleanField)
     data.add_sample_field("review", fo.EmbeddedDocumentField, embedded_doc_type=fo.Classification)
-    views.save(data, ["猫", "犬", "C+", "C-"])
-    assert data.list_saved_views()[4:] == ["class: 猫", "class: 犬 (class 2)", "class: C+", "class: C- (class 4)"]
+    views.save(data, ["猫", "犬", "C+", "C-"], is_queued=False)
+    assert data.list_saved_views()[-4:] == ["class: 猫", "class: 犬 (class 2)", "class: C+", "class: C- (class 4)"]
 
 
 def test_a_limit_shortens_the_views_from_their_ends(fo: Any, review: Workspace) -> None:
