@@ -51,6 +51,7 @@ __all__ = [  # params.Image and the like, wherever a section is defined
     "Net",
     "Noise",
     "Relabel",
+    "Review",
     "Robustness",
     "Run",
     "Scan",
