@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from flows import cli_champion, cli_lineage
+from flows import cli_champion, cli_lineage, cli_serve
 from flows.cli_approve import approve
 from flows.cli_audit import audit
 from flows.cli_seeds import seeds
@@ -36,18 +36,6 @@ def run(
         if code == 0:
             _show()
         return code
-
-    _leave(action)
-
-
-@app.command()
-def ui(port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine.")] = 4200) -> None:
-    """Start Prefect's server and pages, on loopback only: runs started elsewhere on this machine report to it."""
-
-    def action() -> None:
-        from flows import server
-
-        server.serve(server.prepare(Path.cwd()), port)
 
     _leave(action)
 
@@ -228,6 +216,8 @@ def verify(
 
 app.command()(seeds)
 app.command()(audit)
+app.command()(cli_serve.ui)
+app.command()(cli_serve.serve)
 
 
 @app.command()

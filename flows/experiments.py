@@ -6,6 +6,7 @@ that nothing is computed twice, and keeps the results as a git ref of the experi
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from tasks.params import Settings
 STANDALONE = Path(".dvc/tmp/exps/standalone")  # where DVC makes the folders of `--temp`
 RUNS = Path(".dvc/tmp/exps/run")  # and what it notes about each
 LOCK_FILE = Path("dvc.lock")
+STAGE_LINE = re.compile(r"^(Running stage '(?P<name>.+)':|Stage '(?P<kept>.+)' (didn't change|is cached))")
 OURS = ("dvc.yaml", "params.yaml", "tasks", "data/decisions")  # what an experiment needs, be it new to git or not
 
 
@@ -94,11 +96,8 @@ def metrics(experiment: Experiment) -> dict[str, Any]:
 
 def run(name: str, changes: Sequence[str], settings: Settings, log: Callable[[str], None]) -> Outcome:
     """Run the loop up to its evaluations with some settings changed; however this ends, no process is left."""
-    argv = ["exp", "run", "--temp", "--name", name, *(part for c in changes for part in ("--set-param", c))]
-    argv += [part for path in _copied(settings) for part in ("--copy-paths", path)]
-    _link_sources(settings)
     process = subprocess.Popen(
-        supervisor.command(sys.executable, "-m", "dvc", *argv, "evaluate"),
+        supervisor.command(sys.executable, "-m", "dvc", *arguments(name, changes, settings), "evaluate"),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -117,6 +116,13 @@ def run(name: str, changes: Sequence[str], settings: Settings, log: Callable[[st
         process.stdin.close()
         process.wait()
     return outcome("", status, lines)
+
+
+def arguments(name: str, changes: Sequence[str], settings: Settings) -> list[str]:
+    """What dvc is told to run an experiment; the way to the sources is made."""
+    argv = ["exp", "run", "--temp", "--name", name, *(part for c in changes for part in ("--set-param", c))]
+    _link_sources(settings)
+    return argv + [part for path in _copied(settings) for part in ("--copy-paths", path)]
 
 
 def clear_killed(prefix: str) -> None:

@@ -10,7 +10,7 @@ import signal
 import sys
 from asyncio.subprocess import PIPE, STDOUT
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,7 +46,13 @@ class Outcome:
 async def repro(stage: str, root: Path, log: Callable[[str], None]) -> Outcome:
     """Bring one stage up to date. However this coroutine ends, no process of the stage is left."""
     # --wait-for-lock: without it a finished stage fails when another dvc happens to hold the lock.
-    dvc = supervisor.command(sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "-s", stage)
+    status, lines = await follow(["--wait-for-lock", "repro", "-s", stage], root, log)
+    return outcome(stage, status, lines)
+
+
+async def follow(arguments: Sequence[str], root: Path, log: Callable[[str], None]) -> tuple[int, list[str]]:
+    """Run dvc; its exit status and last lines. However this coroutine ends, none of its processes is left."""
+    dvc = supervisor.command(sys.executable, "-m", "dvc", *arguments)
     process = await asyncio.create_subprocess_exec(
         *dvc, cwd=root, env=environment(), stdin=PIPE, stdout=PIPE, stderr=STDOUT, start_new_session=True
     )
@@ -62,7 +68,7 @@ async def repro(stage: str, root: Path, log: Callable[[str], None]) -> Outcome:
     finally:
         process.stdin.close()
         await process.wait()
-    return outcome(stage, status, list(lines))
+    return status, list(lines)
 
 
 def outcome(stage: str, status: int, lines: list[str]) -> Outcome:

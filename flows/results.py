@@ -22,7 +22,7 @@ def tables(root: Path) -> dict[str, list[Row]]:
 
     A number that nobody has written yet is missing from its row; a row or table without any is missing itself.
     """
-    keys = _rounds(root)
+    keys = rounds(root)
     found = {
         "accuracy": {key: _accuracy(_read(root, f"evaluate-{key}")) for key in keys},
         "labels": {key: _labels(_read(root, f"curate-{key}"), _read(root, f"evaluate-{key}")) for key in keys},
@@ -47,7 +47,7 @@ def report_in_words(root: Path) -> str:
 def next_steps(root: Path) -> list[str]:
     """Where to look after a run."""
     report = [f"{REPORT}  (the whole story, in a browser)"] if (root / REPORT).is_file() else []
-    last = _rounds(root)[-1:] or ["r1"]
+    last = rounds(root)[-1:] or ["r1"]
     return [
         *report,
         "dvc metrics show, dvc metrics diff  (the numbers, and what changed)",
@@ -57,7 +57,7 @@ def next_steps(root: Path) -> list[str]:
     ]
 
 
-def _rounds(root: Path) -> list[str]:
+def rounds(root: Path) -> list[str]:
     """The rounds there are numbers of, without those that were taken out of the settings: their files stay."""
     names = [found[1] for p in (root / METRICS).glob("*.json") if (found := re.search(r"-(r\d+)\.json$", p.name))]
     path = root / PARAMS_FILE

@@ -34,6 +34,11 @@ class Revision:
         md5 = self._listing(artefact).get(name)
         return None if md5 is None else self._object(md5, artefact)
 
+    def single(self, path: Path) -> Path | None:
+        """An artefact that is one file, in DVC's cache."""
+        md5 = self.lock.outs.get(path.as_posix())
+        return None if md5 is None else self._object(md5, path)
+
     def below(self, folder: Path) -> list[str]:
         """Artefacts whose parent is this folder."""
         return sorted(Path(path).name for path in self.lock.outs if Path(path).parent == folder)

@@ -6,7 +6,6 @@ A seed whose experiment exists is not run again; of a killed one, what its finis
 """
 
 import fcntl
-import re
 import time
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
@@ -28,7 +27,6 @@ HOME = files.WORK / "seeds"
 NOT_OURS = {"seed", "report", "review", "run", "scan", "cache"}  # settings that change no result
 # Of another seed everything is drawn anew: held against the runs before, its labels would always seem to have drifted.
 SAME_IN_ALL = {"drift.action": "report"}
-STAGE_LINE = re.compile(r"^(Running stage '(?P<name>.+)':|Stage '(?P<kept>.+)' (didn't change|is cached))")
 
 
 @dataclass(slots=True)
@@ -126,7 +124,7 @@ def _run(name: str, changes: list[str], settings: Settings, clock: Clock, say: C
         def line(text: str) -> None:
             log.write(text + "\n")
             log.flush()
-            if stage := STAGE_LINE.match(text):
+            if stage := experiments.STAGE_LINE.match(text):
                 clock.passed += 1
                 if stage["name"]:
                     clock.ran += 1

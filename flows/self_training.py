@@ -6,86 +6,140 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
 from httpx import HTTPError
 from prefect import flow, get_run_logger, task
-from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Cancelled, Completed, Failed
 
-from flows import dag, results
+from flows import dag, form, reports, story, trial
+from flows.alone import alone
+from flows.deployments import TRAINING
+from flows.ready import refuse_unready
 from flows.repro import repro
-from tasks.errors import BUSY, OUR_BUG
+from tasks.errors import BUSY, OUR_BUG, UserError
 from tasks.params import load
 
-TRAINING = ("teacher", "baseline", "student")  # one at a time: they want the whole machine
+TRAINS = ("teacher", "baseline", "student")  # one at a time: they want the whole machine
 TERMINATED = 128 + signal.SIGTERM
 conclusion: ContextVar[Callable[[State[int]], object]] = ContextVar("conclusion")  # told first: the server may be gone
+if TYPE_CHECKING:
+    Form = form.Changes
+else:
+    Form = form.changes()
 CANCEL_POLL = 3.0  # seconds between looks for a click on Cancel
+
+
+class _CancelledOnRequest(Exception):
+    """Somebody clicked on Cancel."""
 
 
 def _can_retry(_task: Any, _run: Any, state: State[int]) -> bool:
     return state.data == BUSY
 
 
-@task(task_run_name="{stage}", tags=["dvc"], cache_policy=NO_CACHE, persist_result=False, retry_condition_fn=_can_retry)
+@task(task_run_name="{stage}", cache_policy=NO_CACHE, persist_result=False, retry_condition_fn=_can_retry)
 async def run_stage(stage: str) -> State[int]:
     """Bring one stage up to date; a failure carries the stage's own words and its exit code."""
-    logger = get_run_logger()
+    logger, progress = get_run_logger(), story.Progress(stage)
 
     def log(line: str) -> None:
         (logger.error if line.startswith(("error [", "ERROR: ")) else logger.info)(line)
+        progress.line(line)
 
     done = await repro(stage, Path.cwd(), log)
+    await progress.end(whole=not done.exit_code)
     if done.exit_code:
         return Failed(message=done.message, data=done.exit_code)
     return Completed(name=done.skipped or "Completed", data=0)
 
 
 @flow(name="self-training", persist_result=False, result_serializer="json")
-async def self_training(stage: str | None = None) -> State[int]:
-    """Run every stage that DVC finds out of date, or only `stage` and what it stands on."""
+async def self_training(
+    stage: str | None = None,
+    changes: Form = Form(),  # noqa: B008 - Prefect makes the form from it
+) -> State[int]:
+    """Run every stage that DVC finds out of date; with changes, an experiment that leaves the workspace as it was.
+
+    Args:
+        stage: Only this stage, for example student@r1, and what it needs. Empty: all stages.
+        changes: Settings for this run alone, a DVC experiment of the run's name. Empty: those of params.yaml.
+    """
+    name, found = str(flow_run.get_name()), form.settings_of(changes)
+    try:
+        if found:
+            state = await _try_out(name, found, stage)
+        else:
+            with alone(name):
+                state = await _bring_up_to_date(stage)
+    except _CancelledOnRequest:
+        state = Cancelled(message="cancelled on request", data=TERMINATED)
+    except UserError as error:
+        get_run_logger().error(str(error))
+        state = Failed(message=str(error), data=error.exit_code)
+    conclusion.get(_ignore)(state)
+    if state.is_completed():
+        await (story.tell(reports.EXPERIMENTS / name, name) if found else story.tell(Path.cwd()))
+    return state
+
+
+async def _try_out(name: str, found: dict[str, Any], stage: str | None) -> State[int]:
+    """The state of an experiment; UserError when its settings are not sound."""
+    if stage is not None:
+        raise UserError("stage_and_changes", "an experiment runs all stages", "leave `stage` or `changes` empty")
+    settings = form.refuse_wrong(found)
+    refuse_unready(settings)
+    told = "\n".join(form.arguments(found))
+    get_run_logger().info(f"a DVC experiment called {name}, with\n{told}")
+    work = asyncio.create_task(trial.run(name, form.arguments(found), settings))
+    return (await _unless_cancelled([work]))[0]
+
+
+async def _bring_up_to_date(stage: str | None) -> State[int]:
+    """The state of the run, when everything is through or somebody cancelled it."""
     settings, graph = load(), dag.stages(Path.cwd())
     if stage is not None:
         graph = dag.needed_for(graph, stage)
-    work = cast(  # Prefect's types miss that an async task with return_state is awaited
-        Callable[..., Awaitable[State[int]]],
-        run_stage.with_options(retries=settings.run.retries, retry_delay_seconds=settings.run.retry_delay),
+    tries: Any = {"retries": settings.run.retries, "retry_delay_seconds": settings.run.retry_delay}
+    work, alone_at_work = (  # Prefect's types miss that an async task with return_state is awaited
+        cast(Callable[..., Awaitable[State[int]]], run_stage.with_options(tags=tags, **tries))
+        for tags in ([], [TRAINING])
     )
     training = asyncio.Semaphore(1)
     running: dict[str, asyncio.Task[State[int]]] = {}
 
     async def one(name: str, needs: list[str]) -> State[int]:
         upstream = [await running[need] for need in needs]
-        if name.partition("@")[0] not in TRAINING:
+        if name.partition("@")[0] not in TRAINS:
             return await work(name, wait_for=upstream, return_state=True)
-        async with training:
-            return await work(name, wait_for=upstream, return_state=True)
+        async with training:  # of this run; the server's limit of this name knows all runs
+            return await alone_at_work(name, wait_for=upstream, return_state=True)
 
     for name, needs in graph:
         running[name] = asyncio.create_task(one(name, needs))
-    watch = asyncio.create_task(_cancel_on_request(list(running.values())))
+    states = await _unless_cancelled(list(running.values()))
+    return await _conclude(dict(zip(running, states, strict=True)))
+
+
+async def _unless_cancelled(work: list[asyncio.Task[State[int]]]) -> list[State[int]]:
+    """Wait for all of it. However this ends, none of it is left at work."""
+    watch = asyncio.create_task(_cancel_on_request(work))
     try:
-        states = dict(zip(running, await asyncio.gather(*running.values()), strict=True))
+        return await asyncio.gather(*work)
     except asyncio.CancelledError:
         if watch.done() and not watch.cancelled():
-            return Cancelled(message="cancelled on request", data=TERMINATED)
+            raise _CancelledOnRequest from None
         raise
     finally:
-        left = [watch, *running.values()]
+        left = [watch, *work]
         for task_ in left:
             task_.cancel()
         await asyncio.gather(*left, return_exceptions=True)
-    state = await _conclude(states)
-    conclusion.get(_ignore)(state)
-    if state.is_completed():
-        await _show_results(Path.cwd())
-    return state
 
 
 async def _cancel_on_request(stages: list[asyncio.Task[State[int]]]) -> None:
@@ -114,10 +168,3 @@ async def _conclude(states: dict[str, State[int]]) -> State[int]:
 
 def _ignore(_state: State[int]) -> None:
     return None
-
-
-async def _show_results(root: Path) -> None:
-    for name, rows in results.tables(root).items():
-        await acreate_table_artifact(rows, key=name, description=results.TITLES[name])
-    if markdown := results.report_in_words(root):
-        await acreate_markdown_artifact(markdown, key="report", description="The report of this run")

@@ -5,6 +5,7 @@ import os
 import socket
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
+from flows import access
 from tests.conftest import ROOT, Project
 
 UNDERSTUDY = str(Path(sys.executable).parent / "understudy")
@@ -36,9 +38,11 @@ if act == "meet":  # ends only while the other one runs
     while len(list(Path().glob("meet*.tries"))) < 2 and time.monotonic() < deadline:
         time.sleep(0.05)
     assert len(list(Path().glob("meet*.tries"))) == 2
-if act == "alone":  # fails while another one runs
+if act == "alone":  # fails while another one runs; takes its time while there is a file `hold`
     os.mkdir("training")
     time.sleep(0.5)
+    while os.path.exists("hold"):
+        time.sleep(0.1)
     os.rmdir("training")
 if act == "sleep":
     time.sleep(600)
@@ -47,6 +51,7 @@ Path(f"{name}.out").write_text("made")
 """
 
 Stages = dict[str, tuple[str, list[str]]]  # name: what it does, the stages it needs
+SERVED: Stages = {"teacher": ("alone", []), "student": ("alone", ["teacher"])}
 
 
 class Toy(Project):
@@ -88,16 +93,41 @@ class Toy(Project):
 class Server:
     """A running Prefect server, asked over HTTP."""
 
-    def __init__(self, pages: str, home: Path) -> None:
-        self.pages, self.api = pages, f"{pages}/api"
-        self.database = f"sqlite+aiosqlite:///{home / 'prefect.db'}"
+    def __init__(self, pages: str, project: "Toy") -> None:
+        self.pages, self.api, self.project = pages, f"{pages}/api", project
+        self.home = project.folder / ".prefect"
+        self.database = f"sqlite+aiosqlite:///{self.home / 'prefect.db'}"
 
-    def post(self, path: str, body: dict[str, Any]) -> Any:
+    @property
+    def token(self) -> str:
+        """What it wants to be asked with."""
+        return access.token_file(self.home).read_text().strip()
+
+    @property
+    def env(self) -> dict[str, str]:
+        """How a process elsewhere reports to it."""
+        return {"PREFECT_API_URL": self.api, "PREFECT_API_AUTH_STRING": self.token}
+
+    def post(self, path: str, body: dict[str, Any] | list[Any]) -> Any:
         """POST and read the answer."""
-        data, kind = json.dumps(body).encode(), {"content-type": "application/json"}
-        request = urllib.request.Request(f"{self.api}/{path}", data=data, headers=kind)
-        with urllib.request.urlopen(request, timeout=20) as response:
-            return json.load(response)
+        return self._ask(path, json.dumps(body).encode())
+
+    def get(self, path: str) -> Any:
+        """GET and read the answer."""
+        return self._ask(path, None)
+
+    def _ask(self, path: str, data: bytes | None) -> Any:
+        headers = {"content-type": "application/json"} | access.header(self.token)
+        request = urllib.request.Request(f"{self.api}/{path}", data=data, headers=headers)
+        for _ in range(30):
+            try:
+                with urllib.request.urlopen(request, timeout=60) as response:
+                    return json.loads(response.read() or "null")
+            except urllib.error.HTTPError as error:
+                if error.code != 503:  # SQLite is busy: Prefect's own clients ask again, too
+                    raise
+                time.sleep(1)
+        raise AssertionError(f"{path}: busy for half a minute")
 
     def last_run(self) -> dict[str, Any]:
         """The flow run that was started last."""
@@ -137,14 +167,16 @@ def free_port() -> int:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """`understudy ui` as a user starts it."""
-    home = Toy(tmp_path_factory.mktemp("server") / "toy", {})
+    """`understudy serve` as a user starts it, in a project whose teacher and student take half a second."""
+    home = Toy(tmp_path_factory.mktemp("server") / "toy", SERVED)
     port = free_port()
-    process = home.start(UNDERSTUDY, "ui", "--port", str(port))
+    process = home.start(UNDERSTUDY, "serve", "--port", str(port))
     assert process.stdout is not None
-    first = process.stdout.readline()
-    assert first == f"Prefect: http://127.0.0.1:{port}\n", first + process.stdout.read()
-    yield Server(f"http://127.0.0.1:{port}", home.folder / ".prefect")
+    said = ""
+    while (line := process.stdout.readline()) and "Ctrl-C" not in line:
+        said += line
+    assert said.startswith(f"Prefect: http://127.0.0.1:{port}\n"), said
+    yield Server(f"http://127.0.0.1:{port}", home)
     process.terminate()
     assert process.wait(timeout=30) == 0
     process.stdout.close()

@@ -34,7 +34,7 @@ def test_the_server_can_be_imported() -> None:
 def toy(tmp_path: Path, server: Server) -> Toy:
     """A project with a stage of every kind that reports to the server."""
     made = Toy(tmp_path / "toy", EVERYTHING)
-    made.env["PREFECT_API_URL"] = server.api
+    made.env |= server.env
     return made
 
 
@@ -85,7 +85,7 @@ def sleepy(tmp_path: Path) -> Toy:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_run_leaves_no_process(number: signal.Signals, sleepy: Toy, server: Server) -> None:
     """Ctrl-C and SIGTERM end the stage before the run ends, and the exit code says which it was."""
-    sleepy.env["PREFECT_API_URL"] = server.api
+    sleepy.env |= server.env
     with sleepy.start(UNDERSTUDY, "run") as process:
         eventually(lambda: sleepy.tries("sleepy"))
         os.kill(process.pid, number)
@@ -98,7 +98,7 @@ def test_a_stopped_run_leaves_no_process(number: signal.Signals, sleepy: Toy, se
 
 def test_a_click_on_cancel_leaves_no_process(sleepy: Toy, server: Server) -> None:
     """Cancelled in the UI, the run ends its stages and is shown as cancelled."""
-    sleepy.env["PREFECT_API_URL"] = server.api
+    sleepy.env |= server.env
     with sleepy.start(UNDERSTUDY, "run") as process:
         eventually(lambda: sleepy.tries("sleepy"))
         run = server.last_run()["id"]
@@ -115,7 +115,7 @@ def test_without_a_server_it_runs_and_a_kill_leaves_no_process(sleepy: Toy, serv
     sleepy.env["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = server.database  # a new one takes 8 s more
     with sleepy.start(UNDERSTUDY, "run") as process:
         eventually(lambda: sleepy.tries("sleepy"), 120)
-        assert any("prefect server start" in command for command in sleepy.alive())
+        assert any("flows.guarded" in command for command in sleepy.alive())
         process.kill()
         said, _ = process.communicate()
     eventually(lambda: sleepy.alive() == [])

@@ -60,7 +60,7 @@ def _toy(folder: Path) -> Toy:
 def test_a_run_is_seen_in_the_browser(tmp_path: Path, server: Server, page: Page) -> None:
     """The run by its name, each stage with its state and the table of results are on the pages of the server."""
     toy = _toy(tmp_path / "toy")
-    toy.env["PREFECT_API_URL"] = server.api
+    toy.env |= server.env
     done = toy.run(UNDERSTUDY, "run")
     assert done.returncode == 0, done.stdout + done.stderr
     run = server.last_run()
@@ -87,7 +87,7 @@ def test_the_readmes_picture(fresh_project: Project, tmp_path: Path, server: Ser
     """The project's own loop on the page of its run."""
     project = fresh_project.copy(tmp_path / "project")
     shutil.copy(ROOT / "params.yaml", project.folder)
-    project.env["PREFECT_API_URL"] = server.api
+    project.env |= server.env
     done = project.run(UNDERSTUDY, "run")
     assert done.returncode == 0, done.stdout + done.stderr
     run = server.last_run()

@@ -1,0 +1,80 @@
+"""`python -m flows.worker`: make the deployments known to the server, then run what it hands out, in this folder.
+
+A run is a process of its own in this process's group: whoever ends the group ends the runs.
+"""
+
+import asyncio
+import sys
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
+from prefect.client.schemas.schedules import CronSchedule
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
+from prefect.types.entrypoint import EntrypointType
+from prefect.workers.process import ProcessWorker
+
+from flows.deployments import DEPLOYMENTS, POOL, TRAINING, Deployment
+
+
+async def main() -> None:
+    """Register, then work until somebody stops it."""
+    async with get_client() as client:
+        await make_limit(client)
+        await _make_pool(client)
+    for deployment in DEPLOYMENTS:
+        await register(deployment)
+        print(f"deployed {deployment.name}", flush=True)
+    worker = ProcessWorker(work_pool_name=POOL, name=POOL, prefetch_seconds=1)
+    await worker.start(printer=lambda text: print(text, flush=True))
+
+
+async def make_limit(client: PrefectClient) -> None:
+    """One training at a time, whichever run wants it."""
+    try:
+        await client.read_concurrency_limit_by_tag(TRAINING)
+    except ObjectNotFound:
+        await client.create_concurrency_limit(TRAINING, 1)
+
+
+async def _make_pool(client: PrefectClient) -> None:
+    template = ProcessWorker.get_default_base_job_template()
+    with suppress(ObjectAlreadyExists):
+        await client.create_work_pool(WorkPoolCreate(name=POOL, type="process", base_job_template=template))
+
+
+async def register(deployment: Deployment) -> None:
+    """Make one deployment, or renew it: form, description and schedule are those of the code."""
+    module, name = deployment.flow.rsplit(".", 1)
+    flow: Any = getattr(import_module(module), name)
+    schedules = []
+    if deployment.cron:
+        schedules = [CronSchedule(cron=deployment.cron, timezone=deployment.timezone)]
+    known = await flow.ato_deployment(
+        name=deployment.name,
+        description=deployment.about,
+        parameters=deployment.parameters,
+        schedules=schedules,
+        concurrency_limit=_limit(deployment),
+        entrypoint_type=EntrypointType.MODULE_PATH,
+        work_pool_name=POOL,
+        job_variables={"working_dir": str(Path.cwd()), "command": f"{sys.executable} -m prefect.engine"},
+        paused=deployment.paused,
+    )
+    await known.aapply()
+
+
+def _limit(deployment: Deployment) -> ConcurrencyLimitConfig | None:
+    if deployment.limit is None:
+        return None
+    return ConcurrencyLimitConfig(
+        limit=deployment.limit, collision_strategy=ConcurrencyLimitStrategy(deployment.collision)
+    )
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,97 @@
+"""`understudy serve` as a process: what runs from its deployments does, and that nothing outlives it."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.deployments import DEPLOYMENTS
+from flows.serve import Kept
+from tasks.errors import UserError
+from tests.flows.conftest import UNDERSTUDY, Server, Toy, eventually, free_port
+
+
+def start(server: Server, name: str, parameters: dict[str, Any] | None = None) -> str:
+    """Start a deployment as a click in the pages does; the run's id."""
+    found = server.get(f"deployments/name/{name}/{name}")
+    made: dict[str, str] = server.post(f"deployments/{found['id']}/create_flow_run", {"parameters": parameters or {}})
+    return made["id"]
+
+
+def test_a_run_from_the_pages_works_in_the_project_and_never_twice(server: Server) -> None:
+    """Every deployment of the list is there; a run from one runs the stages of the project; another one meanwhile
+    changes nothing and says who is at work."""
+    known = {found["name"] for found in server.post("deployments/filter", {})}
+    assert known == {deployment.name for deployment in DEPLOYMENTS}
+    toy = server.project
+    for out in toy.folder.glob("*.out"):
+        out.unlink()
+    (toy.folder / "dvc.lock").unlink(missing_ok=True)
+    (toy.folder / "hold").touch()
+    run = start(server, "self-training")
+    eventually(lambda: toy.tries("teacher"), 240)
+    second = toy.run(UNDERSTUDY, "run")
+    assert second.returncode == 75, second.stdout
+    name = server.get(f"flow_runs/{run}")["name"]
+    assert f"the run {name} (process " in second.stderr
+    assert "has changed nothing" in second.stderr
+    (toy.folder / "hold").unlink()
+    eventually(lambda: server.get(f"flow_runs/{run}")["state"]["type"] == "COMPLETED", 240)
+    assert server.tasks(run) == {"teacher": "Completed", "student": "Completed"}
+    assert (toy.tries("teacher"), toy.tries("student")) == (1, 1)
+
+
+def test_one_training_at_a_time_whichever_run_wants_it(server: Server, tmp_path: Path) -> None:
+    """While another run trains (here: its slot is taken), the server holds this one's training back, and no more."""
+    slot = {"names": ["tag:training"], "slots": 1, "mode": "concurrency"}
+    lease = server.post("v2/concurrency_limits/increment-with-lease", slot | {"lease_duration": 60})
+    toy = Toy(tmp_path / "toy", {"split": ("ok", []), "student": ("ok", []), "report": ("ok", ["split"])})
+    toy.env |= server.env
+    with toy.start(UNDERSTUDY, "run") as run:
+        eventually(lambda: toy.tries("report"), 240)
+        assert not toy.tries("student")
+        server.post("v2/concurrency_limits/decrement-with-lease", {"lease_id": lease["lease_id"]})
+        said, _ = run.communicate(timeout=240)
+        assert run.returncode == 0, said
+    assert toy.tries("student") == 1
+
+
+def test_a_kill_leaves_no_process(tmp_path: Path) -> None:
+    """SIGKILL of `understudy serve` ends server, worker, the run at work and its silent stage."""
+    toy = Toy(tmp_path / "toy", {"sleepy": ("sleep", [])})
+    port = free_port()
+    process = toy.start(UNDERSTUDY, "serve", "--port", str(port))
+    try:
+        assert process.stdout is not None
+        while (line := process.stdout.readline()) and "Ctrl-C" not in line:
+            continue
+        start(Server(f"http://127.0.0.1:{port}", toy), "self-training")
+        eventually(lambda: toy.tries("sleepy"), 240)
+        assert {"worker", "engine", "guarded", "sleepy"} == {
+            word
+            for word in ("worker", "engine", "guarded", "sleepy")
+            if any(word in command for command in toy.alive())
+        }
+    finally:
+        process.kill()
+        process.communicate()
+    eventually(lambda: toy.alive() == [])
+
+
+def test_what_dies_starts_again_unless_it_keeps_dying(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A server that was killed is started again; one that cannot live ends the command with the log to read."""
+
+    def start() -> subprocess.Popen[bytes]:
+        process = subprocess.Popen([sys.executable, "-c", ""])
+        process.wait()
+        return process
+
+    kept = Kept("server", tmp_path / "server.log", start, start())
+    kept.look()
+    assert "it starts again" in capsys.readouterr().out
+    kept.look()
+    with pytest.raises(UserError, match="ended 3 times") as failed:
+        kept.look()
+    assert str(tmp_path / "server.log") in str(failed.value)
