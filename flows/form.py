@@ -6,7 +6,7 @@ the rounds params.yaml had when it was made; a change is checked against params.
 
 from collections.abc import Iterator
 from copy import deepcopy
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import (
     BaseModel,
@@ -21,10 +21,11 @@ from pydantic import (
 from tasks import yaml_file
 from tasks.errors import UserError
 from tasks.explain import explain_all
-from tasks.params import PARAMS_FILE, Round, Section, Settings
+from tasks.params import PARAMS_FILE, Section, Settings
 
 # Sources are what the settings are about; the others change no result, or belong to what waits for people.
 LEFT_OUT = {"sources", "scan", "cache", "report", "run", "review", "audit", "approval", "schedule", "relabel", "alerts"}
+OF_A_ROUND = {"teacher"}  # another order of the rounds is another pipeline
 
 
 class Changes(BaseModel):
@@ -39,12 +40,7 @@ class Changes(BaseModel):
 
 def changes() -> type[Changes]:
     """The form for the project in the working directory; without one, for a project of two rounds."""
-    raw = _read()
-    form = _optional(Settings, raw, LEFT_OUT | {"rounds"})
-    rounds = raw.get("rounds") or {"r1": {}, "r2": {}}
-    each: Any = {name: _nested(_optional(Round, rounds.get(name), {"teacher"}, name)) for name in rounds}
-    of_all = create_model("Rounds", __base__=Changes, **each)
-    return create_model("Changes", __base__=form, rounds=_nested(of_all, "The rounds of the loop."))
+    return _optional(Settings, _read() or {"rounds": {"r1": {}, "r2": {}}}, LEFT_OUT)
 
 
 def settings_of(filled: BaseModel | None) -> dict[str, Any]:
@@ -93,6 +89,11 @@ def _optional(section: type[Section], now: Any, left_out: set[str], called: str 
         kind: Any = known.annotation
         if isinstance(kind, type) and issubclass(kind, Section):
             fields[name] = _nested(_optional(kind, value, set(), f"{called} {name}".strip()), known.description)
+            continue
+        if get_origin(kind) is dict and isinstance(entry := get_args(kind)[1], type) and issubclass(entry, Section):
+            each: Any = {n: _nested(_optional(entry, v, OF_A_ROUND, f"{called} {n}")) for n, v in (value or {}).items()}
+            if each:
+                fields[name] = _nested(create_model(name.title(), __base__=Changes, **each), known.description)
             continue
         here = isinstance(now, dict) and name in now
         text = f"{known.description} (params.yaml: {_hydra(value)})" if here else known.description
