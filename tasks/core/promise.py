@@ -46,14 +46,17 @@ def promise(score_K: Scores, sure_K: Scores, right_K: Bools, target: float) -> n
     if len(score_K) < fewest(target):
         return np.float32(NEVER)
     known, found = Known.of(score_K, sure_K, right_K), NEVER
-    for size, n, belief in zip(sizes(len(score_K)), known.end_T, known.belief(target), strict=True):
-        if belief < BELIEF:
+    shown = [shows(int(n), int(known.wrong_K[n]), target) for n in known.end_T]
+    tested = [size >= fewest(target) for size in sizes(len(score_K))]
+    if not shown[tested.index(True)]:
+        return np.float32(NEVER)  # the usual end, before anything is asked that takes time
+    for n, test, evidence, belief in zip(
+        known.end_T, tested, shown, known.belief(target, known.expected()), strict=True
+    ):
+        if belief < BELIEF or (test and not evidence):
             break
-        if size < fewest(target):
-            continue
-        if not shows(int(n), int(known.wrong_K[n]), target):
-            break
-        found = known.score_K[n - 1]
+        if test:
+            found = known.score_K[n - 1]
     return np.float32(found)
 
 
@@ -63,14 +66,14 @@ def needed(score_K: Scores, sure_K: Scores, right_K: Bools, target: float) -> in
     None where MOST of them would not do: then it takes a better teacher.
     """
     known, have, more = Known.of(score_K, sure_K, right_K), len(score_K), 1
+    expected = known.expected()
     while have + more <= MOST:
         grown = (have + more) / max(have, 1)
         test = next((t for t, n in enumerate(sizes(have + more)) if n >= fewest(target)), None)
         if test is not None:
             n = sizes(have + more)[test]
             wrong = round(float(np.interp(n / grown, np.arange(have + 1), known.wrong_K)) * grown)
-            believed = not have or known.belief(target, grown)[test] >= BELIEF
-            if believed and shows(n, wrong, target):
+            if shows(n, wrong, target) and (not have or known.belief(target, expected, grown)[test] >= BELIEF):
                 return more
         more += max(1, more // 100)
     return None
@@ -99,35 +102,43 @@ class Known:
     """A class's held-out images, the most confident first. T tests, D offsets."""
 
     score_K: Scores
+    odds_K: Floats  # the logarithm of q / (1 - q)
     wrong_K: NDArray[np.int64]  # of the first 0, 1, ... K
     end_T: NDArray[np.int64]  # how many each test takes, with all that tie with its last
-    right_TD: Floats  # how many of these are expected to be right at each offset
-    likely_D: Floats  # log likelihood of what all K are, at each offset
 
     @classmethod
     def of(cls, score_K: Scores, sure_K: Scores, right_K: Bools) -> "Known":
         """From the images in any order."""
         order_K = np.lexsort((sure_K, right_K, -score_K))
-        from_best_K, wrong_K = score_K[order_K], ~right_K[order_K]
+        from_best_K = score_K[order_K]
         odds_K = logit(np.clip(sure_K[order_K].astype(np.float64), 1 - SUREST, SUREST))
+        wrong_K = np.concatenate([[0], np.cumsum(~right_K[order_K])])
         least_T = np.array(sizes(len(score_K)), np.int64)
         end_T = np.searchsorted(-from_best_K, -from_best_K[least_T - 1], side="right") if len(score_K) else least_T
-        right_TD, likely_D, right_D = np.zeros((len(end_T), len(OFFSET_D))), 0 * OFFSET_D, 0 * OFFSET_D
-        for test, (start, end) in enumerate(zip([0, *end_T[:-1]], end_T, strict=True)):  # not all K x D at once
-            prob_BD = expit(odds_K[start:end, None] + OFFSET_D)
+        return cls(from_best_K, odds_K, wrong_K, end_T)
+
+    def expected(self) -> tuple[Floats, Floats]:
+        """At each offset: how many of each test's images are right (T, D), and the log likelihood of all K (D,)."""
+        right_TD, likely_D, right_D = np.zeros((len(self.end_T), len(OFFSET_D))), 0 * OFFSET_D, 0 * OFFSET_D
+        for test, (start, end) in enumerate(
+            zip([0, *self.end_T[:-1]], self.end_T, strict=True)
+        ):  # not all K x D at once
+            odds_BD = self.odds_K[start:end, None] + OFFSET_D
+            prob_BD = expit(odds_BD)
             right_D = right_D + prob_BD.sum(axis=0)
             right_TD[test] = right_D
-            wrong_B1 = wrong_K[start:end, None]
-            likely_D = likely_D + np.log(np.where(wrong_B1, 1 - prob_BD, prob_BD).clip(1e-300)).sum(axis=0)
-        return cls(from_best_K, np.concatenate([[0], np.cumsum(wrong_K)]), end_T, right_TD, likely_D)
+            right_B1 = np.diff(self.wrong_K[start : end + 1])[:, None] == 0
+            likely_D = likely_D + np.where(right_B1, odds_BD, 0).sum(axis=0) + np.log1p(-prob_BD).sum(axis=0)
+        return right_TD, likely_D
 
-    def belief(self, target: float, grown: float = 1.0) -> Floats:
+    def belief(self, target: float, expected: tuple[Floats, Floats], grown: float = 1.0) -> Floats:
         """How probable it is, for each test, that its images are right as often as `target`, (T,).
 
         `grown`: as if there were that many times as many images like these.
         """
-        log_D = grown * self.likely_D - (OFFSET_D / SPREAD) ** 2 / 2
+        right_TD, likely_D = expected
+        log_D = grown * likely_D - (OFFSET_D / SPREAD) ** 2 / 2
         weight_D = np.exp(log_D - log_D.max())
-        reached_TD = self.right_TD >= target * self.end_T[:, None]
+        reached_TD = right_TD >= target * self.end_T[:, None]
         probable_T: Floats = reached_TD @ weight_D / weight_D.sum()
         return probable_T
