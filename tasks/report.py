@@ -34,6 +34,7 @@ from tasks.sections import (
     images,
     intake,
     labels,
+    limits,
     provenance,
     robustness,
     scoreboard,
@@ -45,6 +46,7 @@ from tasks.stage import Stage
 PARAMS = ("seed", "report", "rounds", "sources", "split", "audit.at_least", "distill")
 SECTIONS: tuple[ModuleType, ...] = (
     verdict,
+    limits,
     scoreboard,
     gate,
     audit,

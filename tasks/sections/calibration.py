@@ -21,6 +21,7 @@ def section(run: Material) -> dict[str, Any] | None:
     found = {
         "reliability": figures.reliability(bins, len(run.rounds) + 1) if bins else None,
         "teachers": [row for row in teachers if row],
+        "sentences": [words(row) for row in teachers[-1:] if row and row["read"]],
         "corrected": _diagrams(run, teachers),
         "thresholds": [row for round_ in run.rounds if (row := _thresholds(round_))],
         "open": len(run.classes) <= SHOWN_CLASSES,
@@ -39,6 +40,18 @@ def _teacher(run: Material, round_: str) -> dict[str, Any] | None:
     row = {"round": round_, "origin": FROM[found["from"]], "n": found["n"], "variant": variant}
     row |= {"temperature": found["temperature"] if variant != "none" else None}
     return row | {"raw": found["ece"].get("none"), "read": found["ece"].get(variant), "bins": found["reliability"]}
+
+
+def words(row: dict[str, Any]) -> str:
+    """What a tired reader takes from the last row of the table."""
+    ece, held = row["read"], f"{row['n']:,} held-out labels"
+    how = "taken as the net says it" if row["variant"] == "none" else "corrected before it is used"
+    start = f"The teacher of {row['round']}: its confidence is {how}"
+    if ece["low"] == 0:
+        return f"{start}, and {held} show no error in it (at most {100 * ece['high']:.0f} points on average)."
+    fix = "; curate.calibration: temperature would correct that" if row["variant"] == "none" else ""
+    off = f"{100 * ece['low']:.0f} to {100 * ece['high']:.0f} points"
+    return f"{start}, and is off by {off} on average, by {held}{fix}."
 
 
 def _diagrams(run: Material, teachers: list[dict[str, Any] | None]) -> list[tuple[str, str]]:

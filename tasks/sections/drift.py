@@ -6,6 +6,15 @@ from tasks import figures, files
 from tasks.sections.material import Material
 
 SHOWN_CLASSES = 20  # the ones that changed most
+# How often a pool with so many foreign images raised an alarm, by images in the reference (docs/trust.md, "Measured":
+# means over foreign sets, the worse and the better of digits and CIFAR-10); 0 for a cross-fitted reference.
+FOUND = (
+    (1000, "every time", "in about three of four trials", "in one of five"),
+    (400, "every time", "in 80 to 96 % of trials", "in one of five"),
+    (100, "in 71 to 94 % of trials", "in 35 to 48 %", "hardly ever"),
+    (1, "in 40 to 73 % of trials", "in 5 to 19 %", "hardly ever"),
+    (0, "in half of the trials", "in 5 %", "never"),
+)
 
 
 def section(run: Material) -> dict[str, Any] | None:
@@ -20,11 +29,25 @@ def section(run: Material) -> dict[str, Any] | None:
     return {
         "alarms": [(round_, alarm["text"]) for round_, drift in found.items() for alarm in drift["alarms"]],
         "groups": [_group(round_, row) for round_, drift in found.items() for row in drift["shifts"]],
+        "found_by": found_by([row for drift in found.values() for row in drift["shifts"]]),
         "unchecked": [round_ for round_, drift in found.items() if not drift["shifts"]],
         "runs": [(round_, len(runs), _shares(found[round_]["relabel"])) for round_, runs in history.items()],
         "chart": _chart(run, history),
         "classes": _classes(found),
     }
+
+
+def found_by(shifts: list[dict[str, Any]]) -> str:
+    """What a reference of this size found in our trials, in words; the largest reference counts."""
+    if not shifts:
+        return ""
+    size = max(row["reference"] if row["exact"] else 0 for row in shifts)
+    half, quarter, tenth = next(words for least, *words in FOUND if size >= least)
+    what = f"a reference of about {size:,} images" if size else "such a reference (nets of other labels, or a student)"
+    return (
+        f"In trials with {what}, a pool half of foreign images was found {half}, "
+        f"one with a quarter {quarter}, with a tenth {tenth}."
+    )
 
 
 def _group(round_: str, row: dict[str, Any]) -> dict[str, Any]:
