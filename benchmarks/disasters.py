@@ -39,7 +39,7 @@ CASES: dict[str, Case] = {
     "half of the pool from another data set": (AFTER_TEACHER, planted.foreign_pool, ROUND_1),
     "student 3 points worse": (AFTER_STUDENT, planted.worse_student, ["gate r1"]),
     "empty class": (AFTER_TEACHER, planted.empty_class, ROUND_1),
-    "leaked test image": (AFTER_STUDENT, planted.leaked_test_image, ["gate r1", "baseline", "evaluate r1"]),
+    "leaked test image": (AFTER_TEACHER, planted.leaked_test_image, ROUND_1),
     "label flips": (AFTER_SPLIT, planted.label_flips, ["teacher", *ROUND_1]),
 }
 

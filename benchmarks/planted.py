@@ -19,8 +19,9 @@ from tasks import files, held, params, stage
 from tasks.__main__ import STAGES
 
 ROOT = Path(__file__).resolve().parent.parent
-STEPS = {"teacher": 100, "student": 140}
+STEPS = {"teacher": 100, "student": 180}
 SIZE, WIDTH = 8, 1  # pixels, as the digits come; params.yaml has 16, and nets of twice the width
+NOISE = {"dropout": 0.1, "stochastic_depth": 0.0}  # as the teacher's: what nets of that width can bear
 SPLIT = {"labels": 50, "calib": 100, "gate": 400, "test": 300}
 
 
@@ -50,7 +51,7 @@ class Work:
         for net in (raw["teacher"], raw["baseline"]):
             net.update(steps=STEPS["teacher"], width=WIDTH)
         for entry in raw["rounds"].values():
-            entry["student"].update(steps=STEPS["student"], width=WIDTH)
+            entry["student"].update(steps=STEPS["student"], width=WIDTH, noise=raw["teacher"]["noise"], **NOISE)
 
     def edit(self, change: Callable[[dict[str, Any]], object]) -> None:
         """Change params.yaml."""

@@ -54,9 +54,10 @@ def refuse_stopped(stage: Stage, round_: str, teacher: str) -> None:
     if made["stop"]:
         what = f"{stage.name}: the students of the last {made['holds']} rounds were held by the gate (gate.max_holds), "
         what += f"the champion still is {made['champion']}: the same teacher would bring the same again"
-        fix = (
-            "`understudy run --stage champion` deploys the champion and `dvc repro -s report` reports the rounds there "
+        fix = "`dvc repro --keep-going` ends what does not wait for this, `dvc repro -s champion report` deploys the "
+        fix += "champion and reports the rounds there are. To go on: more labels (split.labels, split.gate), other "
+        fix += (
+            f"settings for these rounds, a row `promote` in {files.CHAMPION_WORDS}, a higher gate.max_holds, or take "
         )
-        fix += "are. To go on: more labels (split.labels, split.gate), other settings for these rounds, or a row "
-        fix += f"`promote` in {files.CHAMPION_WORDS}; or raise gate.max_holds; or take {round_} out of the rounds"
+        fix += f"{round_} out of the rounds"
         raise Held("loop_stopped", what, fix)

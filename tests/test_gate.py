@@ -118,7 +118,8 @@ def test_the_loop_stops_after_two_holds_in_a_row(case: Case) -> None:
     with pytest.raises(Held, match=r"last 2 rounds were held .* still is r0") as error:
         fabricated.run(label.label, ["image"], settings, "r3")
     assert error.value.code == "loop_stopped"
-    assert "dvc repro -s report" in error.value.fix
+    assert "dvc repro -s champion report" in error.value.fix
+    assert error.value.exit_code == 4
     assert not files.probs("r3").exists()
     case.run("r1", case.said("r1"))
     assert case.run("r2", case.said("r1"))["holds"] == 1

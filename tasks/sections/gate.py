@@ -42,7 +42,7 @@ def _decision(run: Material, round_: str) -> dict[str, Any] | None:
 
 def _row(made: dict[str, Any]) -> dict[str, Any]:
     """What the table says about a round; None where nothing was measured."""
-    accuracy, ece = made.get("accuracy"), made.get("calibration")
+    accuracy, since, ece = made.get("accuracy"), made.get("since"), made.get("calibration")
     fallen = [row for row in made.get("recalls", []) if row["adjusted"] < RISK]
     return {
         "round": made["round"],
@@ -52,6 +52,8 @@ def _row(made: dict[str, Any]) -> dict[str, Any]:
         "rules": [WORDS[rule].format(anchor=made.get("anchor")) for rule in made["rules"]],
         "by": made["by"] if isinstance(made["by"], dict) else None,
         "difference": accuracy and [100 * accuracy[name] for name in ("difference", "low", "high")],
+        "since": since and [100 * since[name] for name in ("difference", "low", "high")],
+        "anchor": made.get("anchor"),
         "resolution": 100 * made["resolution"] if accuracy else None,
         "needed": made.get("needed"),
         "fallen": [f"{row['class']} ({row['lost']} lost, {row['gained']} gained of {row['n']})" for row in fallen],
