@@ -38,7 +38,8 @@ def _publish(round_: str, *rules: str, promoted: bool = False, **more: Any) -> N
     measured = {"accuracy": DIFFERENCE, "resolution": 0.038, "needed": 5900, "recalls": RECALLS, "since": DIFFERENCE}
     measured |= {"calibration": {"champion": 0.021, "student": 0.034, "low": -0.01}, "n": 400, "settings": SETTINGS}
     fabricated.publish(
-        files.champion(round_), decision=made | (measured if verdict != "not_measured" else {"n": 0, "settings": SETTINGS}) | more
+        files.champion(round_),
+        decision=made | (measured if verdict != "not_measured" else {"n": 0, "settings": SETTINGS}) | more,
     )
 
 
