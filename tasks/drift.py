@@ -42,13 +42,14 @@ def drift(stage: Stage, round_: str) -> None:
     table = earlier.joined(now, before.table)
     shifts, sample, confident = _shifts(stage, round_, classes, table, source, before)
     relabel = _relabel(stage, table, before, classes) if before.table else None
-    entry = _entry(key, table, confident, relabel, len(classes))
+    entry = _entry(key, table, confident, relabel, len(classes)) | _seeds(stage.settings.seed, before)
     alarms = [*_shift_alarms(stage, shifts), *_relabel_alarms(stage, entry, relabel, before)]
     entry["alarms"] = sorted({alarm["what"] for alarm in alarms})
     _say(stage, shifts, relabel, alarms)
 
     out = stage.output(files.drift(round_))
     found = {"round": round_, "classes": classes, "shifts": shifts, "relabel": relabel, "alarms": alarms}
+    found["reseeded"] = entry["reseeded"]
     found["teacher"] = {"now": sample.teacher, "before": before.sample.teacher if before.sample else None}
     files.write_json(found, out / "drift.json")
     files.write_json([*before.history, entry], out / "history.json")
@@ -210,6 +211,11 @@ def _entry(key: str, table: pa.Table, confident: float, relabel: dict[str, Any] 
     return entry
 
 
+def _seeds(seed: int, before: Earlier) -> dict[str, Any]:
+    """The seed of a run (of older ones: this one), and whether it changed: then other images were labeled."""
+    return {"seed": seed, "reseeded": bool(before.history) and before.history[-1].get("seed", seed) != seed}
+
+
 def _shift_alarms(stage: Stage, shifts: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """One alarm for each group that looks foreign, from the comparison that says most."""
     worst: dict[tuple[str | None, bool], dict[str, Any]] = {}
@@ -231,11 +237,14 @@ def _shift_alarms(stage: Stage, shifts: list[dict[str, Any]]) -> list[dict[str, 
 def _relabel_alarms(
     stage: Stage, entry: dict[str, Any], relabel: dict[str, Any] | None, before: Earlier
 ) -> list[dict[str, Any]]:
-    """Numbers that are unusual beside the earlier runs without an alarm; until there are enough, a fixed limit."""
-    wanted = stage.settings.drift
+    """Numbers that are unusual beside the earlier runs without an alarm; until there are enough, a fixed limit.
+
+    Across a change of the seed nothing is usual: only the fixed limit holds.
+    """
+    wanted, alarms = stage.settings.drift, []
     past = [run for run in before.history if not run["alarms"] and run["flips"] is not None]
-    alarms = []
-    known = len(past) >= wanted.runs
+    past = [run for run in past if run.get("seed", entry["seed"]) == entry["seed"] and not run.get("reseeded")]
+    known = len(past) >= wanted.runs and not entry["reseeded"]
     if relabel:
         limit = wanted.max_confident_flips
         if known:

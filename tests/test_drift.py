@@ -259,6 +259,32 @@ def test_what_is_usual_is_learnt_from_runs_without_an_alarm() -> None:
         _drift()
 
 
+def test_another_seed_is_no_drift() -> None:
+    """Five calm runs, then 9 % of the doubtful labels flip: unusual under the same seed, and not under another, whose
+
+    run teaches nothing about what is usual. Flips of confident labels are held to the limit all the same.
+    """
+    doubtful = [i for i, p in POOL.items() if p.max() < 0.89]
+    sure = [i for i, p in POOL.items() if p.max() > 0.92]
+    moved = POOL | {i: POOL[i][[1, 2, 0]] for i in doubtful[:54]}
+    for run in range(6):
+        _write(POOL | {doubtful[run]: POOL[doubtful[run]][[1, 2, 0]]})
+        _drift(runs=5, action="hold")
+    _write(moved)
+    with pytest.raises(Held, match="labels that changed"):
+        _drift()
+    raw = yaml.safe_load(Path("params.yaml").read_text())
+    Path("params.yaml").write_text(yaml.safe_dump(raw | {"seed": 1}, sort_keys=False))
+    found = _drift()
+    assert (found["alarms"], found["reseeded"]) == ([], True)
+    assert found["relabel"]["flips"] > 50
+    assert [run["reseeded"] for run in _history()] == [False] * 6 + [True]
+    Path("params.yaml").write_text(yaml.safe_dump(raw | {"seed": 2, "drift": raw["drift"]}, sort_keys=False))
+    _write(moved | {i: POOL[i][[1, 2, 0]] for i in sure[:100]})
+    with pytest.raises(Held, match=r"drift\.max_confident_flips allows"):
+        _drift()
+
+
 def test_a_lost_folder_starts_afresh_and_a_damaged_one_is_named() -> None:
     """Without data/drift/r1 the run is a first one, as it was; with a flipped byte exit 5 names the file."""
     _write(POOL, held=HELD)

@@ -30,6 +30,7 @@ def section(run: Material) -> dict[str, Any] | None:
         "alarms": [(round_, alarm["text"]) for round_, drift in found.items() for alarm in drift["alarms"]],
         "groups": [_group(round_, row) for round_, drift in found.items() for row in drift["shifts"]],
         "found_by": found_by([row for drift in found.values() for row in drift["shifts"]]),
+        "reseeded": [round_ for round_, drift in found.items() if drift.get("reseeded")],
         "unchecked": [round_ for round_, drift in found.items() if not drift["shifts"]],
         "runs": [(round_, len(runs), _shares(found[round_]["relabel"])) for round_, runs in history.items()],
         "chart": _chart(run, history),
