@@ -1,15 +1,21 @@
 """Starting the App: FiftyOne's session, with its server behind our guard (tasks/review/app_server.py)."""
 
+import atexit
 import http.client
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import tasks
 from tasks import files
+from tasks.errors import UserError
+from tasks.review import database
 
 ADDRESS = "127.0.0.1"
+LOOK = 3.0  # seconds between looks for mongod
+PATIENCE = 10_000  # milliseconds for its answer: a busy one is not gone
 FOLDERS = (files.WORK / "review", files.WORK / "audit")  # all pictures ever shown lie below these
 REFUSED: tuple[tuple[str, dict[str, str]], ...] = (
     ("/", {"Host": "example.org"}),
@@ -27,6 +33,27 @@ def launch(fo: Any, data: Any, port: int) -> Any:
             session.close()
             raise AssertionError(f"the App's server answers {status} to {path} with {headers}: it was stopped")
     return session
+
+
+def wait() -> None:
+    """Until Ctrl-C. UserError within seconds when mongod is gone: the App only shows that nothing loads."""
+    import pymongo
+    from fiftyone.core.odm import database as odm
+    from pymongo.errors import PyMongoError
+
+    where = os.environ.get(database.URI) or "mongodb://{}:{}".format(*odm.get_db_conn().client.address)
+    client: Any = pymongo.MongoClient(where, serverSelectionTimeoutMS=PATIENCE)
+    with client:
+        while True:
+            try:
+                client.admin.command("ping")
+            except PyMongoError as error:
+                atexit.unregister(odm._delete_non_persistent_datasets_if_allowed)  # it would wait for mongod, and fail
+                what = f"mongod, FiftyOne's database, is gone ({type(error).__name__}): the App shows and keeps nothing"
+                fix = "run the same command again: what you said until then is there"
+                started = f"start the mongod of {database.URI}, then " if database.URI in os.environ else ""
+                raise UserError("database_gone", what, started + fix) from None
+            time.sleep(LOOK)
 
 
 def _use_guarded_server() -> None:

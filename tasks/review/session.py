@@ -133,7 +133,7 @@ def open_app(name: str, port: int, ready: Callable[[str], object] = _say, view: 
     session = app.launch(fo, fo.load_dataset(name), port)
     ready(f"http://{app.ADDRESS}:{port}/datasets/{name}?view={view}")
     try:
-        session.wait(-1)
+        app.wait()
     except KeyboardInterrupt:
         session.close()
 
