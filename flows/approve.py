@@ -41,14 +41,10 @@ def waiting(settings: Settings) -> list[str]:
 
 def _waiting(settings: Settings, round_: str) -> dict[str, Any]:
     note = approvals.waiting(round_) if round_ in settings.rounds else None
-    answers = approvals.read(files.APPROVALS)
-    if note is None or approvals.about(answers, round_, note["student"]):
-        now = [key for key in waiting(settings) if key != round_ or note is None]
-        fix = (
-            f"waiting: {', '.join(now)}" if now else "`dvc repro` with `approval: manual` asks when there is something"
-        )
-        said = "was decided about already; `understudy run` goes on" if note else "does not wait for anybody"
-        raise UserError("not_waiting", f"the student of {round_} {said}", fix)
+    if note is None:
+        now = waiting(settings)
+        fix = f"waiting: {', '.join(now)}" if now else "`understudy run` goes on, and asks where there is something"
+        raise UserError("not_waiting", f"the student of {round_} waits for nobody, or somebody decided already", fix)
     return note
 
 

@@ -8,6 +8,7 @@ import typer
 from flows import cli_champion, cli_lineage, cli_serve
 from flows.cli_approve import approve
 from flows.cli_audit import audit
+from flows.cli_relabel import relabel
 from flows.cli_seeds import seeds
 from flows.terminal import git_user as _git_user
 from flows.terminal import leave as _leave
@@ -230,6 +231,7 @@ app.command()(cli_lineage.why)
 app.command()(cli_lineage.diff)
 app.command()(cli_champion.rollback)
 app.command()(approve)
+app.command()(relabel)
 
 
 def main() -> None:

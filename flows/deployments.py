@@ -3,8 +3,10 @@
 No Prefect is imported here. A flow is named by module and function; its parameters are the form in the UI.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
+
+from tasks.params import Schedule
 
 POOL = "understudy"  # the work pool of `understudy serve` and of prefect.yaml
 TRAINING = "training"  # tag of what wants the whole machine: one at a time, by a concurrency limit of this name
@@ -29,7 +31,15 @@ class Deployment:
     collision: Literal["ENQUEUE", "CANCEL_NEW"] = "ENQUEUE"
 
 
+RELABEL = Deployment(
+    "relabel",
+    "flows.relabel.relabel",
+    "Label new pool images with the net there is. Trains nothing. By the schedule of params.yaml.",
+    limit=1,
+    collision="CANCEL_NEW",
+)
 DEPLOYMENTS = (
+    RELABEL,
     Deployment(
         "self-training",
         "flows.self_training.self_training",
@@ -44,3 +54,9 @@ DEPLOYMENTS = (
         collision="CANCEL_NEW",
     ),
 )
+
+
+def scheduled(schedule: Schedule) -> list[Deployment]:
+    """The list, with the schedule of params.yaml."""
+    timed = replace(RELABEL, cron=schedule.cron, timezone=schedule.timezone)
+    return [timed if one is RELABEL else one for one in DEPLOYMENTS]

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flows import supervisor
-from tasks.errors import BAD_INPUT, BUSY, DONE
+from tasks.errors import BAD_INPUT, BUSY, DONE, HELD
 
 LONGEST_LINE = 10_000  # characters; Prefect refuses log records of 1 MB
 KEPT_LINES = 500
@@ -41,6 +41,11 @@ class Outcome:
     exit_code: int = DONE
     message: str = ""
     skipped: str = ""  # "Unchanged" or "Restored"
+
+
+def ending(stage: str, code: int) -> str:
+    """How a run is shown that ends with this stage: an alert tells drift and what waits for people from mistakes."""
+    return "Failed" if code != HELD else "Drift" if stage.startswith("drift@") else "Held"
 
 
 async def repro(stage: str, root: Path, log: Callable[[str], None]) -> Outcome:

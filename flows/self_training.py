@@ -17,12 +17,13 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Cancelled, Completed, Failed
 
-from flows import dag, form, reports, story, trial
+from flows import approval, dag, form, reports, story, trial
+from flows.alive import alive
 from flows.alone import alone
 from flows.deployments import TRAINING
 from flows.ready import refuse_unready
-from flows.repro import repro
-from tasks.errors import BUSY, OUR_BUG, UserError
+from flows.repro import ending, repro
+from tasks.errors import BUSY, HELD, OUR_BUG, UserError
 from tasks.params import load
 
 TRAINS = ("teacher", "baseline", "student")  # one at a time: they want the whole machine
@@ -72,11 +73,12 @@ async def self_training(
     """
     name, found = str(flow_run.get_name()), form.settings_of(changes)
     try:
-        if found:
-            state = await _try_out(name, found, stage)
-        else:
-            with alone(name):
-                state = await _bring_up_to_date(stage)
+        with alive(str(flow_run.get_id())):
+            if found:
+                state = await _try_out(name, found, stage)
+            else:
+                with alone(name):
+                    state = await _until_decided(stage)
     except _CancelledOnRequest:
         state = Cancelled(message="cancelled on request", data=TERMINATED)
     except UserError as error:
@@ -98,6 +100,18 @@ async def _try_out(name: str, found: dict[str, Any], stage: str | None) -> State
     get_run_logger().info(f"a DVC experiment called {name}, with\n{told}")
     work = asyncio.create_task(trial.run(name, form.arguments(found), settings))
     return (await _unless_cancelled([work]))[0]
+
+
+async def _until_decided(stage: str | None) -> State[int]:
+    """Bring everything up to date. Where a student waits for a person the run is suspended; it goes on from here."""
+    if (flow_run.get_run_count() or 1) > 1:  # somebody answered
+        for round_ in approval.asked(load()):
+            await approval.decide(round_)
+    state = await _bring_up_to_date(stage)
+    while state.name == "Held" and (waiting := approval.asked(load())):
+        await approval.decide(waiting[0])
+        state = await _bring_up_to_date(stage)
+    return state
 
 
 async def _bring_up_to_date(stage: str | None) -> State[int]:
@@ -161,7 +175,8 @@ async def _conclude(states: dict[str, State[int]]) -> State[int]:
     if failed:
         message = "\n".join(f"{name}: {state.message}" for name, state in failed.items())
         codes = [await state.aresult(raise_on_failure=False) for state in failed.values()]
-        return Failed(message=message, data=codes[0] if isinstance(codes[0], int) else OUR_BUG)
+        name = "Failed" if set(codes) != {HELD} else ending(next(iter(failed)), HELD)
+        return Failed(name=name, message=message, data=codes[0] if isinstance(codes[0], int) else OUR_BUG)
     unchanged = sum(state.name == "Unchanged" for state in states.values())
     return Completed(message=f"{len(states)} stages up to date, {unchanged} of them unchanged", data=0)
 

@@ -9,6 +9,7 @@ from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
@@ -18,7 +19,14 @@ from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.types.entrypoint import EntrypointType
 from prefect.workers.process import ProcessWorker
 
-from flows.deployments import DEPLOYMENTS, POOL, TRAINING, Deployment
+from flows import alerts
+from flows.alive import keep_burying
+from flows.deployments import DEPLOYMENTS, POOL, RELABEL, TRAINING, Deployment, scheduled
+from flows.relabel import cancel_missed
+from tasks.params import load
+
+# A run waits this often for a server that is being started again: 2, 4, 8, 16, 32 s.
+PATIENT = {"PREFECT_CLIENT_MAX_RETRIES": "5"}
 
 
 async def main() -> None:
@@ -26,11 +34,21 @@ async def main() -> None:
     async with get_client() as client:
         await make_limit(client)
         await _make_pool(client)
-    for deployment in DEPLOYMENTS:
-        await register(deployment)
+    settings = load()
+    for deployment in scheduled(settings.schedule):
+        known = await register(deployment)
+        if deployment.name == RELABEL.name:
+            await _catch_up(known)
         print(f"deployed {deployment.name}", flush=True)
+    async with get_client() as client:
+        flows = sorted({deployment.flow.rsplit(".", 1)[1].replace("_", "-") for deployment in DEPLOYMENTS})
+        await alerts.renew(client, alerts.webhook(settings), flows)
+    burying = asyncio.create_task(keep_burying())
     worker = ProcessWorker(work_pool_name=POOL, name=POOL, prefetch_seconds=1)
-    await worker.start(printer=lambda text: print(text, flush=True))
+    try:
+        await worker.start(printer=lambda text: print(text, flush=True))
+    finally:
+        burying.cancel()
 
 
 async def make_limit(client: PrefectClient) -> None:
@@ -47,8 +65,16 @@ async def _make_pool(client: PrefectClient) -> None:
         await client.create_work_pool(WorkPoolCreate(name=POOL, type="process", base_job_template=template))
 
 
-async def register(deployment: Deployment) -> None:
-    """Make one deployment, or renew it: form, description and schedule are those of the code."""
+async def _catch_up(deployment: UUID) -> None:
+    """Of the runs that were due while nothing was up, one is left."""
+    async with get_client() as client:
+        missed = await cancel_missed(client, deployment, "one run catches up", 1)
+    if missed:
+        print(f"{missed} missed runs of {RELABEL.name} are skipped; one catches up", flush=True)
+
+
+async def register(deployment: Deployment) -> UUID:
+    """Make one deployment, or renew it: form, description and schedule are those of the code. Its id."""
     module, name = deployment.flow.rsplit(".", 1)
     flow: Any = getattr(import_module(module), name)
     schedules = []
@@ -62,10 +88,15 @@ async def register(deployment: Deployment) -> None:
         concurrency_limit=_limit(deployment),
         entrypoint_type=EntrypointType.MODULE_PATH,
         work_pool_name=POOL,
-        job_variables={"working_dir": str(Path.cwd()), "command": f"{sys.executable} -m prefect.engine"},
+        job_variables={
+            "working_dir": str(Path.cwd()),
+            "command": f"{sys.executable} -m prefect.engine",
+            "env": PATIENT,
+        },
         paused=deployment.paused,
     )
-    await known.aapply()
+    made: UUID = await known.aapply()
+    return made
 
 
 def _limit(deployment: Deployment) -> ConcurrencyLimitConfig | None:

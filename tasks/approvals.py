@@ -69,12 +69,14 @@ def note(round_: str) -> Path:
 
 
 def waiting(round_: str) -> dict[str, Any] | None:
-    """The decision that the gate would make, with `student`; None where nobody waits, or the net is another by now."""
+    """The decision that the gate would make, with `student`; None where nobody waits: the net is another by now, or
+    somebody decided."""
     model = files.model(round_)
     if not note(round_).is_file() or not all((model / name).is_file() for name in files.NET):
         return None
     found: dict[str, Any] = files.read_json(note(round_))
-    return found if found["student"] == files.net_hash(model) else None
+    is_open = found["student"] == files.net_hash(model)
+    return found if is_open and about(read(files.APPROVALS), round_, found["student"]) is None else None
 
 
 def ask(made: dict[str, Any], student: str, said: str) -> Held:

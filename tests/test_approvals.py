@@ -42,6 +42,8 @@ def test_a_better_student_waits_until_somebody_promotes_it(manual: Case) -> None
     assert not files.champion("r1").exists()
     assert waiting(manual.settings) == ["r1"]
     approve(manual.settings, "r1", "promote", None, "ada", "looked at 200 labels")
+    with pytest.raises(UserError, match="somebody decided already"):
+        approve(manual.settings, "r1", "hold", None, "bob", "late")
     made = manual.run("r1", manual.said("r1"))
     assert (made["promoted"], made["champion"], made["verdict"]) == (True, "r1", "promote")
     assert made["by"]["who"] == "ada"

@@ -2,7 +2,9 @@
 
 import re
 import shutil
+from datetime import datetime
 from importlib import import_module
+from zoneinfo import ZoneInfo
 
 import yaml
 
@@ -57,3 +59,15 @@ def test_prefect_deploy_makes_what_serve_makes(server: Server) -> None:
         assert made["job_variables"]["working_dir"] == str(toy.folder)
         step = made["pull_steps"][0]["prefect.deployments.steps.set_working_directory"]
         assert step["directory"] in {str(toy.folder), "{{ $UNDERSTUDY_PROJECT }}"}
+
+
+def test_a_schedule_makes_runs(server: Server) -> None:
+    """A canary for the pin of sqlalchemy: with 2.1 the server takes a schedule, and its scheduler inserts no run."""
+    made = server.post("deployments/filter", {"deployments": {"name": {"any_": ["relabel"]}}})[0]["id"]
+    server.post(f"deployments/{made}/schedules", [{"schedule": {"cron": "0 2 * * *", "timezone": "Europe/Berlin"}}])
+    server.post(f"deployments/{made}/schedule", {"min_runs": 3, "max_runs": 3})
+    wanted = {"deployments": {"id": {"any_": [made]}}, "flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}}
+    runs = server.post("flow_runs/filter", wanted)
+    zone = ZoneInfo("Europe/Berlin")
+    assert len(runs) == 3
+    assert {datetime.fromisoformat(run["expected_start_time"]).astimezone(zone).hour for run in runs} == {2}
