@@ -47,6 +47,10 @@ if act == "alone":  # fails while another one runs; takes its time while there i
     os.rmdir("training")
 if act == "sleep":
     time.sleep(600)
+if act == "count":
+    print(f"{name}: 1,000 of 4,000 images, 50/s, 1 min left")
+    print(f"{name}: 3,000 of 4,000 images, 50/s, 20 s left", flush=True)
+    time.sleep(0.5)
 print(f"{name} says hello")
 Path(f"{name}.out").write_text("made")
 """

@@ -12,7 +12,7 @@ import pytest
 from tests.flows.conftest import UNDERSTUDY, Server, Stages, Toy, eventually
 
 EVERYTHING: Stages = {
-    "first": ("ok", []),
+    "first": ("count", []),
     "meet_left": ("meet", ["first"]),
     "meet_right": ("meet", ["first"]),
     "teacher": ("alone", []),
@@ -57,6 +57,7 @@ def test_a_run_shows_every_stage_and_fails_with_the_stages_words(toy: Toy, serve
         "killed": 2,
     }
     eventually(lambda: "meet_left says hello" in server.log(run["id"]))
+    assert server.artifacts(run["id"]) == {"progress-first": 100.0}
 
     metrics = toy.folder / "data/metrics/evaluate-r1.json"
     metrics.parent.mkdir(parents=True)
