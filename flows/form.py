@@ -4,9 +4,10 @@ What is left empty stays as params.yaml has it; what is filled in becomes a chan
 the rounds params.yaml had when it was made; a change is checked against params.yaml as it is when the run starts.
 """
 
+import re
 from collections.abc import Iterator
 from copy import deepcopy
-from typing import Annotated, Any, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import (
     BaseModel,
@@ -20,11 +21,14 @@ from pydantic import (
 
 from tasks import yaml_file
 from tasks.errors import UserError
-from tasks.explain import explain_all
+from tasks.explain import explain_all, limits
 from tasks.params import PARAMS_FILE, Section, Settings
 
 # Sources are what the settings are about; the others change no result, or belong to what waits for people.
 LEFT_OUT = {"sources", "scan", "cache", "report", "run", "review", "audit", "approval", "schedule", "relabel", "alerts"}
+# Prefect's page sends `false` for a box that nobody touched, which would switch off what params.yaml has on.
+Switch = Literal["yes", "no"]
+YES_NO = {"yes": True, "no": False}
 OF_A_ROUND = {"teacher"}  # another order of the rounds is another pipeline
 
 
@@ -35,7 +39,8 @@ class Changes(BaseModel):
 
     @model_serializer(mode="wrap")
     def _only_filled(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return {name: value for name, value in handler(self).items() if name in self.model_fields_set}
+        filled = {name: value for name, value in handler(self).items() if name in self.model_fields_set}
+        return {name: YES_NO[value] if _is_switch(type(self), name) else value for name, value in filled.items()}
 
 
 def changes() -> type[Changes]:
@@ -95,11 +100,15 @@ def _optional(section: type[Section], now: Any, left_out: set[str], called: str 
             if each:
                 fields[name] = _nested(create_model(name.title(), __base__=Changes, **each), known.description)
             continue
-        here = isinstance(now, dict) and name in now
-        text = f"{known.description} (params.yaml: {_hydra(value)})" if here else known.description
-        bounds = Annotated[kind, *known.metadata] if known.metadata else kind
+        bounds = Annotated[kind, *known.metadata] if known.metadata else Switch if kind is bool else kind
+        here = f"; params.yaml: {_hydra(value)}" if isinstance(now, dict) and name in now else ""
+        text = f"{known.description} ({'yes or no' if kind is bool else limits(known)}{here})"
         fields[name] = (bounds, Field(default_factory=_nothing, title=name, description=text))
     return create_model(f"{called.title().replace(' ', '')}{section.__name__}", __base__=Changes, **fields)
+
+
+def _is_switch(form: type[BaseModel], name: str) -> bool:
+    return get_args(form.model_fields[name].annotation) == tuple(YES_NO)
 
 
 def _nested(form: type[Changes], description: str | None = None) -> tuple[Any, Any]:
@@ -124,8 +133,8 @@ def _hydra(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, str):
-        escaped = value.replace("\\", "\\\\").replace("'", "\\'")
-        return f"'{escaped}'"
+        # A backslash is itself but before a quote, where it has to be doubled.
+        return "'" + re.sub(r"(\\*)('|\Z)", lambda found: 2 * found[1] + ("\\'" if found[2] else ""), value) + "'"
     if isinstance(value, list):
         return f"[{','.join(map(_hydra, value))}]"
     if isinstance(value, dict):

@@ -34,6 +34,7 @@ def prepare(root: Path) -> Path:
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("DO_NOT_TRACK", "1")
+    os.environ.setdefault("PREFECT_SERVER_DATABASE_TIMEOUT", "60")  # seconds SQLite waits for a writer; 10 were too few
     os.environ.setdefault("PREFECT_WORKER_QUERY_SECONDS", "3")  # how long a click waits for its run, at most
     os.environ.setdefault("PREFECT_SERVER_TASKS_TAG_CONCURRENCY_SLOT_WAIT_SECONDS", "3")  # between asks for a free slot
     os.environ.setdefault("PREFECT_CLIENT_MAX_RETRIES", "2")  # of 2, 4, 8, … s each: a dead server must not hold a run

@@ -46,10 +46,11 @@ def test_the_form_is_the_settings_own_schema(here: Path) -> None:
     curate = schema["$defs"]["R2CurateCurate"]["properties"]
     assert curate["threshold"]["maximum"] == 1
     assert curate["threshold"]["description"].startswith("Least confidence of a kept pseudo-label.")
-    assert curate["threshold"]["description"].endswith("(params.yaml: 0.6)")
+    assert curate["threshold"]["description"].endswith("(number from 0 to 1; params.yaml: 0.6)")
     assert set(schema["properties"]["rounds"]) >= {"$ref"}
     assert set(schema["$defs"]["Rounds"]["properties"]) == {"r1", "r2"}
     assert not [name for name, part in schema["$defs"].items() if "required" in part]
+    assert "boolean" not in str(schema), "Prefect's page sends false for a box that nobody touched"
     for name in ("sources", "review", "schedule"):
         assert name not in schema["properties"]
 
@@ -66,6 +67,8 @@ def test_only_what_was_filled_in_counts(here: Path) -> None:
         "rounds.r1.curate.max_share": None,
         "rounds.r1.curate.align": {"cat": 2.0},
     }
+    found = form.settings_of(kind.model_validate({"teacher": {"noise": {"flip": "yes"}}, "hold": {"chance": "no"}}))
+    assert found == {"teacher.noise.flip": True, "hold.chance": False}
     settings = form.refuse_wrong({"teacher.steps": 5, "rounds.r1.curate.threshold": 0.75})
     assert (settings.teacher.steps, settings.rounds["r1"].curate.threshold) == (5, 0.75)
     assert yaml.safe_load((here / "params.yaml").read_text())["teacher"]["steps"] == 300

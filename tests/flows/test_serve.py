@@ -63,7 +63,7 @@ def test_settings_in_the_form_make_an_experiment_of_the_runs_name(server: Server
     told = server.tasks(run)
     assert told.pop("student") in {"Completed", "Unchanged"}  # it has the teacher's output, which comes out the same
     assert told == {f"experiment {name}": "Completed", "teacher": "Completed"}
-    eventually(lambda: "student says hello" in server.log(run))
+    eventually(lambda: "teacher says hello" in server.log(run))
     shown = json.loads(toy.run("dvc", "exp", "show", "--json").stdout)
     made = {e["name"]: e["revs"][0]["data"]["params"]["params.yaml"]["data"] for e in shown[-1]["experiments"]}
     assert made[name]["teacher"]["steps"] == 7
