@@ -38,6 +38,7 @@ def prepare(root: Path) -> Path:
     os.environ.setdefault("PREFECT_WORKER_QUERY_SECONDS", "3")  # how long a click waits for its run, at most
     os.environ.setdefault("PREFECT_SERVER_TASKS_TAG_CONCURRENCY_SLOT_WAIT_SECONDS", "3")  # between asks for a free slot
     os.environ.setdefault("PREFECT_CLIENT_MAX_RETRIES", "2")  # of 2, 4, 8, … s each: a dead server must not hold a run
+    os.environ.setdefault("PREFECT_SERVER_UI_V2_ENABLED", "false")  # the pages the form of a run was tried in
     os.environ["PREFECT_SERVER_UI_API_URL"] = "/api"  # without it the pages only work on port 4200
     os.environ["NO_PROXY"] = ",".join(filter(None, [os.environ.get("NO_PROXY"), HOST]))
     return home

@@ -5,9 +5,10 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Locator, Page, expect, sync_playwright
 
 from tests.conftest import ROOT, Project
 from tests.flows.conftest import UNDERSTUDY, Server, Stages, Toy, database, eventually, server
@@ -50,11 +51,31 @@ def page() -> Iterator[Page]:
 def _toy(folder: Path) -> Toy:
     """The shape of the loop, with results to show."""
     toy = Toy(folder, LOOP)
-    metrics = toy.folder / "data/metrics"
+    _results(toy.folder)
+    return toy
+
+
+def _results(folder: Path) -> None:
+    """Small files as the stages write them."""
+    metrics = folder / "data/metrics"
     metrics.mkdir(parents=True)
     (metrics / "evaluate-r1.json").write_text(json.dumps({"test": TEST}))
     (metrics / "curate-r1.json").write_text(json.dumps({"reasons": {"kept": 1269, "low_confidence": 78}}))
-    return toy
+    (metrics / "report.json").write_text(json.dumps({"headline": "Self-training helped."}))
+    (folder / "data/report").mkdir()
+    (folder / "data/report/report.html").write_text("<!doctype html><title>Report</title><p>The whole story")
+    scores = folder / "data/scores/r1"
+    scores.mkdir(parents=True)
+    pairs = [(str(i % 10), str((i + (i % 23 == 0)) % 10)) for i in range(400)]
+    (scores / "confusion.csv").write_text("actual,predicted\n" + "".join(f"{a},{p}\n" for a, p in pairs))
+
+
+def _log_in(page: Page, server: Server) -> None:
+    """As a person does: open the pages, paste the line of the token's file."""
+    page.goto(server.pages)
+    page.locator("input").first.fill(server.token)
+    page.get_by_role("button", name="Login").click()
+    expect(page.get_by_text("Deployments", exact=True).first).to_be_visible(timeout=PATIENCE)
 
 
 def test_a_run_is_seen_in_the_browser(tmp_path: Path, server: Server, page: Page) -> None:
@@ -66,6 +87,7 @@ def test_a_run_is_seen_in_the_browser(tmp_path: Path, server: Server, page: Page
     run = server.last_run()
     eventually(lambda: server.tasks(run["id"]) == dict.fromkeys(LOOP, "Completed"))
 
+    _log_in(page, server)
     page.goto(f"{server.pages}/runs/flow-run/{run['id']}")
     expect(page.get_by_text(run["name"], exact=True).first).to_be_visible(timeout=PATIENCE)
     page.get_by_text("Task Runs", exact=True).click()
@@ -82,6 +104,64 @@ def test_a_run_is_seen_in_the_browser(tmp_path: Path, server: Server, page: Page
     expect(page.get_by_text("1269")).to_be_visible(timeout=PATIENCE)
 
 
+def _field(page: Page, name: str, not_with: str) -> Locator:
+    """The first field of the form that is called so, without the sections around it."""
+    fields = page.locator(".schema-form-property", has=page.get_by_text(f"{name} (Optional)", exact=True))
+    return fields.filter(has_not=page.get_by_text(f"{not_with} (Optional)", exact=True)).first.locator("input")
+
+
+def test_a_run_is_started_with_the_form_and_tells_its_story(server: Server, page: Page) -> None:
+    """Nobody can look without logging in. An untouched form changes nothing; a value out of range is refused; a setting
+    makes an experiment of the run's name. A run's page has its pictures and a report that the browser opens."""
+    _results(server.project.folder)
+    sent: list[dict[str, Any]] = []
+    page.on("request", lambda r: sent.append(r.post_data_json) if r.url.endswith("/create_flow_run") else None)
+    _log_in(page, server)
+    deployment = server.get("deployments/name/self-training/self-training")["id"]
+    form = f"{server.pages}/deployments/deployment/{deployment}/run"
+    page.goto(form)
+    steps = _field(page, "steps", not_with="dropout")
+    expect(steps).to_be_visible(timeout=PATIENCE)
+    expect(page.get_by_text("Optimiser steps. (whole number from 1; params.yaml: 300)")).to_be_visible()
+    if SCREENSHOTS:
+        page.screenshot(path=ROOT / "docs/images/prefect-form.png")
+    steps.fill("0")
+    page.get_by_role("button", name="Submit").click()
+    expect(page.get_by_text("less than the minimum of 1").first).to_be_visible(timeout=PATIENCE)
+    steps.fill("7")
+    page.get_by_role("button", name="Submit").click()
+    eventually(lambda: len(sent) == 2)
+    assert sent[1]["parameters"]["changes"] == {"teacher": {"steps": 7}}
+    name = sent[1]["name"]
+    eventually(lambda: f"experiment {name}" in str(server.last_run()["state"]["message"]), 240)
+    assert "refs/exps" in server.project.run("git", "for-each-ref", f"refs/exps/*/*/{name}").stdout
+
+    page.goto(form)
+    page.get_by_role("button", name="Submit").click()
+    eventually(lambda: len(sent) == 3)
+    assert not sent[2]["parameters"].get("changes")
+    eventually(lambda: server.last_run()["name"] == sent[2]["name"], 120)
+    eventually(lambda: server.last_run()["state"]["type"] == "COMPLETED", 240)
+    page.goto(f"{server.pages}/runs/flow-run/{server.last_run()['id']}")
+    page.get_by_text("Artifacts", exact=True).click()
+    page.get_by_text("confusion", exact=True).first.click()
+    picture = page.locator('img[src^="data:image/svg"]')
+    expect(picture).to_be_visible(timeout=PATIENCE)
+    assert picture.evaluate("image => image.naturalWidth") > 300
+    if SCREENSHOTS:
+        page.screenshot(path=ROOT / "docs/images/prefect-picture.png")
+    page.go_back()
+    page.get_by_text("Artifacts", exact=True).click()
+    page.get_by_text("report-link", exact=True).first.click()
+    link = page.get_by_role("link", name="The report")
+    expect(link).to_be_visible(timeout=PATIENCE)
+    user, secret = server.token.split(":")
+    assert page.browser
+    fresh = page.browser.new_context(http_credentials={"username": user, "password": secret}).new_page()
+    fresh.goto(str(link.get_attribute("href")))
+    expect(fresh.get_by_text("The whole story")).to_be_visible()
+
+
 @pytest.mark.skipif(not SCREENSHOTS, reason="makes docs/images/prefect.png")
 def test_the_readmes_picture(fresh_project: Project, tmp_path: Path, server: Server, page: Page) -> None:
     """The project's own loop on the page of its run."""
@@ -91,6 +171,7 @@ def test_the_readmes_picture(fresh_project: Project, tmp_path: Path, server: Ser
     done = project.run(UNDERSTUDY, "run")
     assert done.returncode == 0, done.stdout + done.stderr
     run = server.last_run()
+    _log_in(page, server)
     page.goto(f"{server.pages}/runs/flow-run/{run['id']}")
     expect(page.get_by_text("Completed", exact=True).first).to_be_visible(timeout=PATIENCE)
     expect(page.get_by_text("Beginning flow run").first).to_be_visible(timeout=PATIENCE)
