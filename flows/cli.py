@@ -9,7 +9,7 @@ from flows import cli_champion, cli_lineage, cli_serve
 from flows.cli_approve import approve
 from flows.cli_audit import audit
 from flows.cli_relabel import relabel
-from flows.cli_seeds import seeds
+from flows.cli_seeds import search_augment, seeds
 from flows.terminal import git_user as _git_user
 from flows.terminal import leave as _leave
 from flows.terminal import print_table as _print_table
@@ -216,6 +216,7 @@ def verify(
 
 
 app.command()(seeds)
+app.command()(search_augment)
 app.command()(audit)
 app.command()(cli_serve.ui)
 app.command()(cli_serve.serve)

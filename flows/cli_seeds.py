@@ -1,4 +1,4 @@
-"""The command `understudy seeds`."""
+"""The commands `understudy seeds` and `understudy search-augment`: studies of DVC experiments."""
 
 from typing import Annotated
 
@@ -23,6 +23,23 @@ def seeds(
         print_table(f"accuracy on the sealed test, {len(found.seeds)} seeds", study.rows(found))
         print(*study.lines(found), sep="\n")
         print(f"written to {SEEDS}; `dvc repro report` puts it into the report")
+        return code
+
+    leave(action)
+
+
+def search_augment(
+    num_ops: Annotated[list[int] | None, typer.Option(min=0, max=16, help="Operations an image to try.")] = None,
+    magnitude: Annotated[list[float] | None, typer.Option(min=0, max=40, help="Magnitudes to try.")] = None,
+) -> None:
+    """Try a grid of input noise for the last round's student, judged by the gate's images; the settings stay."""
+
+    def action() -> int:
+        from flows import search
+
+        grid = num_ops or [1, 2, 3], magnitude or [5.0, 10.0, 15.0]
+        rows, code = search.search(*grid, lambda line: print(line, flush=True))
+        print_table("the last student against its teacher on the gate's images", search.shown(rows))
         return code
 
     leave(action)

@@ -53,6 +53,18 @@ DEPLOYMENTS = (
         limit=1,
         collision="CANCEL_NEW",
     ),
+    Deployment(
+        "review",
+        "flows.review_flow.review",
+        "Make the queue of a round, wait for people as long as it takes, bring their corrections and go on.",
+    ),
+    Deployment(
+        "augmentation-search",
+        "flows.search_flow.augmentation_search",
+        "A grid of input noise for the last student, judged by the gate's images; each pair is a DVC experiment.",
+        limit=1,
+        collision="CANCEL_NEW",
+    ),
 )
 
 

@@ -94,10 +94,12 @@ def metrics(experiment: Experiment) -> dict[str, Any]:
     raise UserError("lost_experiment", f"dvc exp show does not list {experiment.rev}", "run the same command again")
 
 
-def run(name: str, changes: Sequence[str], settings: Settings, log: Callable[[str], None]) -> Outcome:
-    """Run the loop up to its evaluations with some settings changed; however this ends, no process is left."""
+def run(
+    name: str, changes: Sequence[str], settings: Settings, log: Callable[[str], None], target: str = "evaluate"
+) -> Outcome:
+    """Run the loop up to a stage, all rounds of it, with some settings changed; no process is left when this ends."""
     process = subprocess.Popen(
-        supervisor.command(sys.executable, "-m", "dvc", *arguments(name, changes, settings), "evaluate"),
+        supervisor.command(sys.executable, "-m", "dvc", *arguments(name, changes, settings), target),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

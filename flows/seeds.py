@@ -70,8 +70,8 @@ def seeds(n: int, changes: Sequence[str], say: Callable[[str], None]) -> tuple[s
     settings = load()
     refuse_unready(settings)
     _refuse_odd(changes)
-    images = _images()
-    prefix = f"seeds-{_digest(settings, changes, images)}-"
+    images = images_here()
+    prefix = f"seeds-{digest(settings, changes, images)}-"
     wanted = [settings.seed + i for i in range(n)]
     codes = {}
     stopped: dict[int, str] = {}
@@ -156,7 +156,7 @@ def _collect(prefix: str, wanted: list[int], stopped: dict[int, str], images: di
     return found
 
 
-def _digest(settings: Settings, changes: Sequence[str], images: dict[str, str]) -> str:
+def digest(settings: Settings, changes: Sequence[str], images: dict[str, str]) -> str:
     """Eight digits that name all the seeds share: settings, images, human decisions, pipeline and code."""
     own = {key: value for key, value in settings.model_dump(mode="json").items() if key not in NOT_OURS}
     ledgers = (path for path in files.SEEDS.parent.glob("*.csv") if path != files.SEEDS)
@@ -165,7 +165,7 @@ def _digest(settings: Settings, changes: Sequence[str], images: dict[str, str]) 
     return files.digest([own, list(changes), images, content])[:8]
 
 
-def _images() -> dict[str, str]:
+def images_here() -> dict[str, str]:
     """What the project's own last run took in."""
     lock = yaml.safe_load(experiments.LOCK_FILE.read_text()) if experiments.LOCK_FILE.exists() else None
     if not (images := experiments.images_of(lock or {})):

@@ -110,12 +110,18 @@ def _field(page: Page, name: str, not_with: str) -> Locator:
     return fields.filter(has_not=page.get_by_text(f"{not_with} (Optional)", exact=True)).first.locator("input")
 
 
+def _submit(page: Page) -> tuple[int, dict[str, Any]]:
+    """Click; the server's status and what the page had sent."""
+    with page.expect_response(lambda answer: answer.url.endswith("/create_flow_run")) as answered:
+        page.get_by_role("button", name="Submit").click()
+    sent: dict[str, Any] = answered.value.request.post_data_json
+    return answered.value.status, sent
+
+
 def test_a_run_is_started_with_the_form_and_tells_its_story(server: Server, page: Page) -> None:
     """Nobody can look without logging in. An untouched form changes nothing; a value out of range is refused; a setting
     makes an experiment of the run's name. A run's page has its pictures and a report that the browser opens."""
     _results(server.project.folder)
-    sent: list[dict[str, Any]] = []
-    page.on("request", lambda r: sent.append(r.post_data_json) if r.url.endswith("/create_flow_run") else None)
     _log_in(page, server)
     deployment = server.get("deployments/name/self-training/self-training")["id"]
     form = f"{server.pages}/deployments/deployment/{deployment}/run"
@@ -126,21 +132,19 @@ def test_a_run_is_started_with_the_form_and_tells_its_story(server: Server, page
     if SCREENSHOTS:
         page.screenshot(path=ROOT / "docs/images/prefect-form.png")
     steps.fill("0")
-    page.get_by_role("button", name="Submit").click()
+    assert _submit(page)[0] == 409
     expect(page.get_by_text("less than the minimum of 1").first).to_be_visible(timeout=PATIENCE)
     steps.fill("7")
-    page.get_by_role("button", name="Submit").click()
-    eventually(lambda: len(sent) == 2)
-    assert sent[1]["parameters"]["changes"] == {"teacher": {"steps": 7}}
-    name = sent[1]["name"]
+    status, sent = _submit(page)
+    assert (status, sent["parameters"]["changes"]) == (201, {"teacher": {"steps": 7}})
+    name = sent["name"]
     eventually(lambda: f"experiment {name}" in str(server.last_run()["state"]["message"]), 240)
     assert "refs/exps" in server.project.run("git", "for-each-ref", f"refs/exps/*/*/{name}").stdout
 
     page.goto(form)
-    page.get_by_role("button", name="Submit").click()
-    eventually(lambda: len(sent) == 3)
-    assert not sent[2]["parameters"].get("changes")
-    eventually(lambda: server.last_run()["name"] == sent[2]["name"], 120)
+    status, sent = _submit(page)
+    assert (status, sent["parameters"].get("changes") or {}) == (201, {})
+    eventually(lambda: server.last_run()["name"] == sent["name"], 120)
     eventually(lambda: server.last_run()["state"]["type"] == "COMPLETED", 240)
     page.goto(f"{server.pages}/runs/flow-run/{server.last_run()['id']}")
     page.get_by_text("Artifacts", exact=True).click()
