@@ -32,10 +32,16 @@ YES_NO = {"yes": True, "no": False}
 OF_A_ROUND = {"teacher"}  # another order of the rounds is another pipeline
 
 
+def _in_order(schema: dict[str, Any]) -> None:
+    """Number the fields: PostgreSQL's JSON keeps no order, and Prefect's page shows them by this number."""
+    for position, field in enumerate(schema.get("properties", {}).values()):
+        field["position"] = position
+
+
 class Changes(BaseModel):
     """Base of every form: unknown keys are refused, and what was not filled in is not there."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", json_schema_extra=_in_order)
 
     @model_serializer(mode="wrap")
     def _only_filled(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:

@@ -50,6 +50,8 @@ def test_the_form_is_the_settings_own_schema(here: Path) -> None:
     assert set(schema["properties"]["rounds"]) >= {"$ref"}
     assert set(schema["$defs"]["Rounds"]["properties"]) == {"r1", "r2"}
     assert not [name for name, part in schema["$defs"].items() if "required" in part]
+    order = {name: part["position"] for name, part in schema["properties"].items()}
+    assert order["seed"] == 0 < order["train"] < order["teacher"] < order["rounds"]
     assert "boolean" not in str(schema), "Prefect's page sends false for a box that nobody touched"
     for name in ("sources", "review", "schedule"):
         assert name not in schema["properties"]

@@ -104,9 +104,9 @@ def test_a_run_is_seen_in_the_browser(tmp_path: Path, server: Server, page: Page
     expect(page.get_by_text("1269")).to_be_visible(timeout=PATIENCE)
 
 
-def _field(page: Page, name: str, not_with: str) -> Locator:
-    """The first field of the form that is called so, without the sections around it."""
-    fields = page.locator(".schema-form-property", has=page.get_by_text(f"{name} (Optional)", exact=True))
+def _field(page: Page, description: str, not_with: str) -> Locator:
+    """The field of the form with that description, without the sections around it."""
+    fields = page.locator(".schema-form-property", has=page.get_by_text(description, exact=True))
     return fields.filter(has_not=page.get_by_text(f"{not_with} (Optional)", exact=True)).first.locator("input")
 
 
@@ -126,9 +126,8 @@ def test_a_run_is_started_with_the_form_and_tells_its_story(server: Server, page
     deployment = server.get("deployments/name/self-training/self-training")["id"]
     form = f"{server.pages}/deployments/deployment/{deployment}/run"
     page.goto(form)
-    steps = _field(page, "steps", not_with="dropout")
+    steps = _field(page, "Optimiser steps. (whole number from 1; params.yaml: 300)", not_with="dropout")
     expect(steps).to_be_visible(timeout=PATIENCE)
-    expect(page.get_by_text("Optimiser steps. (whole number from 1; params.yaml: 300)")).to_be_visible()
     if SCREENSHOTS:
         page.screenshot(path=ROOT / "docs/images/prefect-form.png")
     steps.fill("0")
