@@ -35,7 +35,7 @@ def confusion(rows: Rows) -> str:
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    from tasks.figures import STYLE, as_svg
+    from tasks.figures import INK, STYLE, as_svg
 
     counts = Counter((row["actual"], row["predicted"]) for row in rows)
     names = sorted({name for pair in counts for name in pair})
@@ -58,7 +58,8 @@ def confusion(rows: Rows) -> str:
         for i, actual in enumerate(names):
             for j, said in enumerate(names):
                 if n := counts[actual, said]:
-                    axes.text(j + 0.5, i + 0.5, str(n), ha="center", va="center", fontsize=7)
+                    colour = "#ffffff" if shares[i][j] > 0.5 else INK
+                    axes.text(j + 0.5, i + 0.5, str(n), ha="center", va="center", fontsize=7, color=colour)
         return as_svg(figure, "confusion")
 
 

@@ -159,8 +159,8 @@ def test_a_run_is_started_with_the_form_and_tells_its_story(server: Server, page
     link = page.get_by_role("link", name="The report")
     expect(link).to_be_visible(timeout=PATIENCE)
     user, secret = server.token.split(":")
-    assert page.browser
-    fresh = page.browser.new_context(http_credentials={"username": user, "password": secret}).new_page()
+    assert page.context.browser
+    fresh = page.context.browser.new_context(http_credentials={"username": user, "password": secret}).new_page()
     fresh.goto(str(link.get_attribute("href")))
     expect(fresh.get_by_text("The whole story")).to_be_visible()
 
