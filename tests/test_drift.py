@@ -1,7 +1,6 @@
 """The drift stage: a pool that is not what the labels are of trains no student, and what moved is told from what did
 not. Fabricated outputs: a net that knows its classes is sure of most images, and of foreign ones it is not."""
 
-import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,18 +9,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import yaml
-from PIL import Image
 
 from tasks import drift as module
-from tasks import files, report
-from tasks.errors import Held, Integrity, UserError
+from tasks import files
+from tasks.errors import Held, Integrity
 from tasks.params import load
-from tasks.sections import drift as section
-from tasks.sections.material import Material
-from tasks.stage import Stage
-from tasks.student import student
 from tests import fabricated
-from tests.conftest import Project
 
 CLASSES = ["ant", "bee", "cow"]
 Prob = dict[str, np.ndarray]
@@ -313,65 +306,3 @@ def test_other_classes_are_other_labels() -> None:
         assert _drift()["relabel"]["flips"] == 0
     finally:
         CLASSES.reverse()
-
-
-def test_the_report_says_what_was_compared_and_what_was_not() -> None:
-    """An alarm in words, every comparison with its numbers, flips by class; without a reference `not measured`."""
-    _write(_outputs(_ids(0, 600), 4, sure=FOREIGN))
-    _drift()
-    run = Material(Stage("report", load(), ()), ["r1", "r2"], ["digits"], {}, {}, {})
-    content = section.section(run)
-    assert content is not None
-    page = report.render("title", {"drift": content})
-    assert "r1: <b>not measured</b>" in page
-    assert "first run: nothing to compare with" in page
-    new = _outputs(_ids(1000, 50), 7, sure=FOREIGN)
-    _write(POOL | new, dict.fromkeys(new, "web"), held=HELD)
-    _drift(action="report", max_confident_flips=1.0)
-    content = section.section(run)
-    assert content is not None
-    assert [row["name"] for row in content["groups"]].count("source web") == 2, "beside labels and beside the pool"
-    page = report.render("title", {"drift": content})
-    assert re.search(r"at least \d\d% of the source &#39;web&#39; \(50 images\) look foreign", page)
-    ((_, runs, relabel),) = content["runs"]
-    assert (runs, relabel["flips"]) == (2, sum(row["left"] for row in content["classes"]))
-    assert "<svg" in page
-    assert "not measured" not in page
-
-
-def test_a_student_refuses_labels_that_were_not_cleared() -> None:
-    """Labels that changed after drift looked at them train nothing, even where DVC is bypassed."""
-    _write(POOL)
-    _drift()
-    shutil.rmtree(files.labels("r1"))
-    fabricated.label_table("r1", dict.fromkeys(POOL, ("ant", 0.9, "kept")))
-    fabricated.images(3)
-    with pytest.raises(UserError, match="has not looked at the labels"):
-        student(Stage("student@r1", load(), ()), "r1")
-
-
-def test_a_pool_that_grows_by_a_foreign_source_is_held_through_dvc(project: Project) -> None:
-    """`dvc repro` ends at drift@r1 and trains no student; a run without news changes no byte; without the source all is
-    as it was, and a limit that changed meanwhile trains no student either."""
-    drift = project.folder / files.drift("r1")
-    content = {p.name: files.sha256_file(p) for p in drift.iterdir()}
-    done = project.run("dvc", "repro", "-f", "-s", "drift@r1")
-    assert done.returncode == 0, done.stderr
-    assert {p.name: files.sha256_file(p) for p in drift.iterdir()} == content, "a rerun changed something"
-
-    pool = project.folder / "web/pool"
-    pool.mkdir(parents=True)
-    for n in range(150):
-        noise = np.random.default_rng(n).integers(0, 256, (8, 8), dtype=np.uint8)
-        Image.fromarray(noise).save(pool / f"{n}.png")
-    project.edit(lambda raw: raw["sources"].update(web={"kind": "folder", "path": "web"}))
-    held = project.run("dvc", "repro", "student@r1")
-    assert held.returncode != 0
-    assert "the new images of the source 'web' (150 images) look foreign" in held.stderr
-    assert "Running stage 'student@r1'" not in held.stdout
-
-    project.edit(lambda raw: raw["sources"].pop("web"))
-    project.edit(lambda raw: raw["drift"].update(max_shift=0.2))
-    assert project.repro("student@r1") == ["split", "drift@r1"]
-    content.pop(files.MANIFEST)  # it names the settings, and one is another now
-    assert {name: files.sha256_file(drift / name) for name in content} == content

@@ -101,13 +101,7 @@ def train(
         _refuse_if_not_finite(loss.item(), step, recipe)
 
         lr = learning_rate(step, recipe.steps, recipe.warmup, recipe.lr)
-        for group in optimizer.param_groups:
-            group["lr"] = lr
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        if recipe.clip:
-            nn.utils.clip_grad_norm_(net.parameters(), recipe.clip)
-        optimizer.step()
+        _descend(net, optimizer, loss, lr, recipe.clip)
         ema.update(average, net, recipe.ema, step)
 
         done = step + 1
@@ -117,6 +111,17 @@ def train(
         if save and save_every and done % save_every == 0 and done < recipe.steps:
             save(_state(done, net, average, optimizer))
     return average.to(memory_format=torch.contiguous_format)
+
+
+def _descend(net: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor, lr: float, clip: float) -> None:
+    """One step of the optimizer, with gradients of a norm of at most `clip` where that is not 0."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+    optimizer.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    if clip:
+        nn.utils.clip_grad_norm_(net.parameters(), clip)
+    optimizer.step()
 
 
 class _Epochs:

@@ -32,7 +32,12 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
 def test_what_is_complete_passes_whatever_the_script_of_its_names(settings: Settings) -> None:
     """Spaces, other scripts and signs are no reason to refuse a name."""
     Path("mine/pool/Ünïcode 猫 #1, 😀.jpg").touch()
-    refuse_unready(settings)
+    refused = ""
+    try:
+        refuse_unready(settings)
+    except UserError as error:
+        refused = str(error)
+    assert refused == ""
 
 
 def test_a_missing_source_is_named_with_its_key(settings: Settings) -> None:

@@ -82,3 +82,4 @@ def test_a_signal_ends_the_command_too(number: signal.Signals, tmp_path: Path) -
         child = group
         eventually(lambda: not Path(f"/proc/{child}").exists(), 20)
         os.killpg(group, signal.SIGKILL) if not _is_gone(group) else None
+    assert not Path(f"/proc/{child}").exists()

@@ -85,4 +85,5 @@ def test_long_names_do_not_break_a_phone(browser: Browser, tmp_path: Path, monke
         test_report.make(classes)
         page = _open(browser, tmp_path / "data/report/report.html", 360, "light")
         _fits(page, 360)
+        assert classes[0] in page.locator("body").inner_text().replace("\u200b", "")
         page.close()
