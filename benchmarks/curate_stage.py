@@ -5,6 +5,7 @@
 A pool of that many images (64-digit ids, one part of probabilities a million) and what a net of known temperature says
 of 1,000 held-out labels. `none`, `temperature`, `per_class` and `temperature` with target_precision 0.9 run alternately
 on the same files; seconds are those of the stage's process, its start included. --code runs another working tree's.
+--reading times the one step that calibration adds, by itself, beside the same in float64.
 """
 
 import argparse
@@ -27,7 +28,8 @@ import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
-from tasks import files, held  # noqa: E402
+from tasks import beliefs, files, held  # noqa: E402
+from tasks.core import belief  # noqa: E402
 
 PART, HELD = 1_000_000, 1_000
 CASES: dict[str, dict[str, Any]] = {
@@ -48,7 +50,11 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="200,000 rows, one repeat")
     parser.add_argument("--json", type=Path, help="write the rows to this file")
     parser.add_argument("--code", type=Path, default=ROOT, help="the working tree whose stage is timed")
+    parser.add_argument("--reading", action="store_true", help="only what reading a row of probabilities costs")
     args = parser.parse_args()
+    if args.reading:
+        reading()
+        return
     rows, repeats = (200_000, 1) if args.quick else (args.rows, args.repeats)
     with tempfile.TemporaryDirectory(prefix="understudy-curate-") as folder:
         os.chdir(folder)
@@ -60,6 +66,32 @@ def main() -> None:
         found = report(runs, rows, args.classes)
     if args.json:
         args.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+def reading() -> None:
+    """Microseconds of processor time an image, the best of five passes over one block."""
+    print("| classes | as stored | temperature, float64 | temperature | bias a class, float64 | bias a class |")
+    print("|---|---|---|---|---|---|")
+    for classes in (10, 100, 1000):
+        rng = np.random.default_rng(0)
+        prob_BC, _ = _said(rng, min(beliefs.VALUES // classes, 1 << 16), classes)
+        weight_C = np.exp(rng.normal(0, 0.5, classes))
+        ways: list[Callable[[], object]] = [
+            lambda p=prob_BC: belief.Reading(1.0).soft(p),  # type: ignore[misc]
+            lambda p=prob_BC: belief.tempered(p, 1.3),  # type: ignore[misc]
+            lambda p=prob_BC: belief.Reading(1.3).soft(p),  # type: ignore[misc]
+            lambda p=prob_BC, w=weight_C: belief.reweighted(belief.tempered(p, 1.3), w),  # type: ignore[misc]
+            lambda p=prob_BC, w=weight_C: belief.Reading(1.3, w).soft(p),  # type: ignore[misc]
+        ]
+        cells = []
+        for way in ways:
+            passes = []
+            for _ in range(5):
+                began = time.process_time()
+                way()
+                passes.append(time.process_time() - began)
+            cells.append(f"{min(passes) / len(prob_BC) * 1e6:.2f}")
+        print(f"| {classes} | " + " | ".join(cells) + " |")
 
 
 def make(rows: int, classes: int, code: Path) -> None:
