@@ -19,6 +19,8 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 from pydantic import Field
 
+from tasks import files
+
 WAIT = """\
 The labels of **{round_}** are ready to be looked at:
 
@@ -47,11 +49,14 @@ async def review(round: str = "r1", budget: int = 200) -> State[Any]:
         budget: How many images to show.
     """
     asked = ["--round", round]
-    if flow_run.get_run_count() <= 1:  # what people clicked meanwhile must not be asked again
+    built = files.WORK / "review-runs" / str(flow_run.get_id())
+    if not built.exists():  # the answer brings the run back from the top: what was clicked meanwhile stays as it is
         if problem := _understudy("review", *asked, "--budget", str(budget), "--no-app"):
             return problem
         text = WAIT.format(round_=round, folder=Path.cwd())
         await acreate_markdown_artifact(text, key=f"review-{round}", description="What there is to do")
+        built.parent.mkdir(parents=True, exist_ok=True)
+        built.touch()
     form = Reviewed.with_initial_data(description=WAIT.format(round_=round, folder=Path.cwd()))
     said = await asuspend_flow_run(wait_for_input=form, key=f"review-{round}")
     if problem := _understudy("review", *asked, "--sync", "--who", said.who):

@@ -74,6 +74,14 @@ def test_settings_in_the_form_make_an_experiment_of_the_runs_name(server: Server
     (toy.folder / "params.yaml").write_text(before)
 
 
+def test_a_review_of_no_labels_says_so(server: Server) -> None:
+    """The flow `review` makes its queue first; where there is nothing to show it ends with the command's own words."""
+    run = start(server, "review", {"round": "r1"})
+    eventually(lambda: server.get(f"flow_runs/{run}")["state"]["type"] in {"COMPLETED", "FAILED"}, 240)
+    state = server.get(f"flow_runs/{run}")["state"]
+    assert (state["type"], state["message"].startswith("error [")) == ("FAILED", True), state["message"]
+
+
 def test_one_training_at_a_time_whichever_run_wants_it(server: Server, tmp_path: Path) -> None:
     """While another run trains (here: its slot is taken), the server holds this one's training back, and no more."""
     slot = {"names": ["tag:training"], "slots": 1, "mode": "concurrency"}
