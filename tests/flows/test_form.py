@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -27,6 +27,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@settings(deadline=None)  # Hydra's parser takes a while to load
 @given(VALUES)
 def test_dvc_reads_what_was_filled_in(value: Any) -> None:
     """Every value comes out of Hydra's parser, which DVC uses, as it went in."""
@@ -71,8 +72,8 @@ def test_only_what_was_filled_in_counts(here: Path) -> None:
     }
     found = form.settings_of(kind.model_validate({"teacher": {"noise": {"flip": "yes"}}, "hold": {"chance": "no"}}))
     assert found == {"teacher.noise.flip": True, "hold.chance": False}
-    settings = form.refuse_wrong({"teacher.steps": 5, "rounds.r1.curate.threshold": 0.75})
-    assert (settings.teacher.steps, settings.rounds["r1"].curate.threshold) == (5, 0.75)
+    whole = form.refuse_wrong({"teacher.steps": 5, "rounds.r1.curate.threshold": 0.75})
+    assert (whole.teacher.steps, whole.rounds["r1"].curate.threshold) == (5, 0.75)
     assert yaml.safe_load((here / "params.yaml").read_text())["teacher"]["steps"] == 300
 
 
