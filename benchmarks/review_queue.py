@@ -13,7 +13,7 @@ Of the labels of a pool 10 % are changed to another class, drawn evenly. Three s
 
 Errors are all labels that are not the true ones; in `pipeline` those are the changed and the teacher's own. Random is
 the mean over all possible random queues: budget times the share of errors. Splits are those of benchmarks/digits.py;
-of CIFAR-10 a seed draws 4,000 labels and a pool of 8,000. Nets are the settings' own, smaller and with fewer steps for
+of CIFAR-10 a seed draws 4,000 labels and a pool of 6,000. Nets are the settings' own, smaller and with fewer steps for
 CIFAR-10 (STEPS).
 
 What the nets say is kept under .work/review_queue, so that a killed run goes on. The weights (review.queue in
@@ -47,7 +47,7 @@ ROOT = Path(__file__).resolve().parent.parent
 HOME = files.WORK / "review_queue"
 SETTINGS = ("given", "learnt", "pipeline")
 CHANGED = 0.1
-CIFAR_LABELS, CIFAR_POOL, STEPS = 4000, 8000, 500
+CIFAR_LABELS, CIFAR_POOL, STEPS = 4000, 6000, 400
 DRAWS = 20  # queues of each case: the slice differs
 
 
@@ -80,10 +80,12 @@ def main() -> None:
     parser.add_argument("--cifar", type=Path, help="a folder with train.parquet")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--budget", type=int, default=200)
+    parser.add_argument("--only", default="", help="the data set whose name begins so")
     parser.add_argument("--quick", action="store_true", help="digits, the first seed")
     parser.add_argument("--json", type=Path, help="write the rows to this file")
     args = parser.parse_args()
     sets = ["digits"] + (["CIFAR-10 (JPEG)"] if args.cifar and not args.quick else [])
+    sets = [name for name in sets if name.startswith(args.only)]
     seeds = args.seeds[:1] if args.quick else args.seeds
     rows = []
     for name in sets:

@@ -7,39 +7,12 @@ from typing import Any
 import pandas as pd
 
 from tasks.decisions import Decision, in_words
-from tasks.review import lineage, views
+from tasks.review import documents, lineage, views
 from tasks.review.corrections import Row, is_clear
+from tasks.review.documents import COUNTS, LABELS, NUMBERS, TEXTS
 from tasks.review.pictures import Picture
 
 MANY_CLASSES = 20  # from here on a list that unfolds beats radio buttons
-LABELS = {
-    "teacher": "What the teacher says. Fixed: your correction goes into `review`",
-    "review": "Your label. It starts as the label shown; edit it in Annotate, or clear it to reject the image",
-    "student": "What this round's student says, as the next round's teacher",
-}
-TEXTS = {
-    "image_id": "sha256 of the image file",
-    "reason": "Why the image is learnt from or not",
-    "decision": "What people decided so far",
-    "previous": "The label one round earlier",
-    "flow": "From one round's class to the next one's, where they differ",
-    "first_kept": "The first round that learns from the image",
-    "source": "Who gave the label",
-    "path": "Where the image lay in its source",
-    "image_source": "The source it lies in",
-    "round": "The round under review",
-    "queue_reason": "Why it stands in the queue: random, disagreement, atypical, copies, rare_class or threshold",
-    "shown": "The label `review` started with; --sync compares them",
-}
-NUMBERS = {
-    "confidence": "Of the label, from 0 to 1",
-    "entropy": "Of the teacher's probabilities, in nats: its doubt",
-    "margin": "Between the teacher's first and second class: small = torn between two",
-}
-COUNTS = {
-    "copies": "How often the image stands in an epoch; 0 = not at all",
-    "queue_rank": "Its place in the queue, 1 first; empty = not queued",
-}
 SORTED_BY = ("confidence", "entropy", "margin", "queue_rank")
 EDITABLE = ("review", "decision", "shown")
 SIDEBAR = {
@@ -73,11 +46,10 @@ def create(
         fo.delete_dataset(name)
     data = fo.Dataset(name)
     _declare(fo, data)
+    documents.insert(data, documents.of(round_, rows, pictures))
     data.create_index("image_id", unique=True)
     for path in SORTED_BY:
         data.create_index(path)
-    # A generator, for samples that stay alive make every later set_values some 30 times slower.
-    data.add_samples(_samples(fo, round_, rows, pictures), num_samples=len(rows), progress=False)
     _freeze(data)
     _make_editable(data, classes)
     views.save(data, classes, is_queued=bool(rows["queue_rank"].notna().any()))
@@ -85,9 +57,9 @@ def create(
     return data
 
 
-def finish(data: Any, key: str, table: str) -> None:
-    """Mark the data set as complete and lasting; `table` is the hash of the label table it shows."""
-    data.info = {"key": key, "table": table}
+def finish(data: Any, key: str, table: str, pool: int) -> None:
+    """Mark the data set as complete and lasting; `table` is the hash of the label table it shows, of `pool` images."""
+    data.info = {"key": key, "table": table, "pool": pool}
     data.persistent = True
 
 
@@ -129,7 +101,7 @@ def settle(fo: Any, data: Any, made: Sequence[Decision], classes: Sequence[str])
 def picture_metadata(fo: Any, picture: Picture) -> Any:
     """What FiftyOne wants to know of an image file."""
     return fo.ImageMetadata(
-        size_bytes=picture.path.stat().st_size,
+        size_bytes=picture.size,
         mime_type=picture.mime,
         width=picture.width,
         height=picture.height,
@@ -138,47 +110,27 @@ def picture_metadata(fo: Any, picture: Picture) -> Any:
 
 
 def _declare(fo: Any, data: Any) -> None:
-    """Every field with its description, also those that are empty in this round."""
+    """Every field with its description, also those that are empty in this round; only EDITABLE ones may change."""
     for name, words in LABELS.items():
         kind, inner = fo.EmbeddedDocumentField, fo.Classification
         data.add_sample_field(name, kind, embedded_doc_type=inner, description=words)
     for names, kind in ((TEXTS, fo.StringField), (NUMBERS, fo.FloatField), (COUNTS, fo.IntField)):
         for name, words in names.items():
-            data.add_sample_field(name, kind, description=words)
-    data.add_sample_field("disagrees", fo.BooleanField, description="Teacher and student name different classes")
+            data.add_sample_field(name, kind, description=words, read_only=name not in EDITABLE)
+    words = "Teacher and student name different classes"
+    data.add_sample_field("disagrees", fo.BooleanField, description=words, read_only=True)
     lineage.declare(fo, data)
 
 
-def _samples(fo: Any, round_: str, rows: pd.DataFrame, pictures: Iterable[tuple[str, Picture]]) -> Iterator[Any]:
-    by_id = {row["image_id"]: row for row in rows.to_dict("records")}
-    plain = [name for name in (*TEXTS, *NUMBERS, *COUNTS, "disagrees") if name != "round"]
-    for image_id, picture in pictures:
-        row = {key: None if pd.isna(value) else value for key, value in by_id[image_id].items()}
-        row |= {name: int(value) for name in COUNTS if (value := row[name]) is not None}
-        yield fo.Sample(
-            filepath=str(picture.path),
-            metadata=picture_metadata(fo, picture),
-            teacher=fo.Classification(label=row["teacher"], confidence=row["prob"]),
-            review=fo.Classification(label=row["shown"]),
-            student=fo.Classification(label=row["student"], confidence=row["student_prob"]) if row["student"] else None,
-            round=round_,
-            lineage=lineage.document(fo, row),
-            **{name: row[name] for name in plain},
-        )
-
-
 def _freeze(data: Any) -> None:
-    """Only `review` is for editing; FiftyOne refuses to save a change of the others.
+    """FiftyOne refuses to save a change of an opinion.
 
     Of labels the parts are frozen, for a frozen label as a whole breaks the App's Annotate tab (fiftyone 1.22.1).
     """
-    labels = [f"{name}.{part}" for name in LABELS if name not in EDITABLE for part in ("label", "confidence")]
-    for name in (*labels, *TEXTS, *NUMBERS, *COUNTS, "disagrees"):
-        if name not in EDITABLE:
-            field = data.get_field(name)
-            field.read_only = True
-            field.save()
-    lineage.freeze(data)
+    for name in (f"{label}.{part}" for label in LABELS if label not in EDITABLE for part in ("label", "confidence")):
+        field = data.get_field(name)
+        field.read_only = True
+        field.save()
 
 
 def _make_editable(data: Any, classes: Sequence[str]) -> None:

@@ -50,22 +50,14 @@ def declare(fo: Any, data: Any) -> None:
     data.add_sample_field(FIELD, kind, embedded_doc_type=fo.DynamicEmbeddedDocument, description=words)
     for names, inner in ((TEXTS, fo.StringField), (NUMBERS, fo.FloatField), (COUNTS, fo.IntField)):
         for name, words in names.items():
-            data.add_sample_field(f"{FIELD}.{name}", inner, description=words)
+            data.add_sample_field(f"{FIELD}.{name}", inner, description=words, read_only=True)
 
 
-def freeze(data: Any) -> None:
-    """FiftyOne refuses to save a change of these fields."""
-    for path in SIDEBAR:
-        field = data.get_field(path)
-        field.read_only = True
-        field.save()
-
-
-def document(fo: Any, row: Mapping[Any, Any]) -> Any:
-    """The group of one image, from a row in which None stands for what is not known."""
+def document(row: Mapping[Any, Any]) -> dict[str, Any]:
+    """The group of one image as FiftyOne keeps it, from a row in which None stands for what is not known."""
     values = {name: row[f"{FIELD}.{name}"] for name in NAMES}
     counts = {name: None if values[name] is None else int(values[name]) for name in COUNTS}
-    return fo.DynamicEmbeddedDocument(**values | counts)
+    return {"_cls": "DynamicEmbeddedDocument", **values, **counts}
 
 
 def key() -> list[str]:

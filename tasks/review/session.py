@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from rich.progress import track
 
 from tasks import decisions, files
 from tasks.decisions import Decision
 from tasks.errors import Busy, UserError
 from tasks.params import Settings
+from tasks.progress import Progress
 from tasks.review import (
     app,
     corrections,
@@ -32,6 +32,9 @@ from tasks.review import (
 )
 from tasks.review.corrections import Refused
 from tasks.review.features import Features
+from tasks.review.pictures import Picture
+
+Written = tuple[str, Picture]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,23 +89,36 @@ def build(round_: str, settings: Settings, budget: int = 0) -> Built:
     Raises UserError when the files changed while corrections in the App wait for a sync: a new one would lose them.
     """
     with alone():
-        reviewed = rows.load(round_, settings)
+        if not _is_there(round_, settings):
+            rows.load(round_, settings)  # it says what is missing
         fo = database.connect()
-        key = _key(round_, settings, reviewed.table, budget)
-        old = dataset.find(fo, round_)
+        key, old = _key(round_, settings, budget), dataset.find(fo, round_)
         if old is not None and old.info["key"] == key and dataset.pictures_exist(old):
-            return _built(old, len(reviewed.rows), reused=True)
+            return _built(old, old.info["pool"], reused=True)
+        reviewed = rows.load(round_, settings)
         dropped = _refuse_to_lose(old, round_, reviewed.classes) if old is not None else ()
         for source in settings.sources:
             rows.published(files.images(source), f"ingest@{source}")
         chosen, on_map, seen = _chosen(reviewed, round_, settings, budget)
-        written = pictures.write(chosen["image_id"].tolist(), pictures.folder(round_))
-        shown = track(written, description=f"review {round_}", total=len(chosen), transient=True)
-        made = dataset.create(fo, round_, chosen, shown, reviewed.classes)
+        with Progress(len(chosen), f"review {round_}", "images") as progress:
+            written = _counted(pictures.write(chosen["image_id"].tolist(), pictures.folder(round_)), progress)
+            made = dataset.create(fo, round_, chosen, written, reviewed.classes)
         if seen is not None:
             embedding_map.add(fo, made, on_map, seen, settings, queued=budget > 0)
-        dataset.finish(made, key=key, table=reviewed.table)
+        dataset.finish(made, key=key, table=reviewed.table, pool=len(reviewed.rows))
         return _built(made, len(reviewed.rows), reused=False, dropped=dropped)
+
+
+def _is_there(round_: str, settings: Settings) -> bool:
+    """Whether the round can be told from the records of its files, which were verified when it was shown before."""
+    made = (files.labels(round_), files.probs(round_), files.SPLIT)
+    return round_ in settings.rounds and all((folder / files.MANIFEST).is_file() for folder in made)
+
+
+def _counted(written: Iterator[Written], progress: Progress) -> Iterator[Written]:
+    for one in written:
+        yield one
+        progress.advance(1)
 
 
 def _chosen(
@@ -193,13 +209,13 @@ def _built(data: Any, pool: int, reused: bool, dropped: tuple[Refused, ...] = ()
     return Built(data.name, data.count(), pool, counts, reused, dropped)
 
 
-def _key(round_: str, settings: Settings, table: str, budget: int) -> str:
+def _key(round_: str, settings: Settings, budget: int) -> str:
     """A digest of everything a review shows: while it stays the same, the data set need not be made again."""
     others = [key for key, entry in settings.rounds.items() if entry.teacher == round_]
-    shown = [files.probs(key) for key in (round_, *others) if files.probs(key).is_dir()]
+    shown = [files.labels(round_), *(files.probs(key) for key in (round_, *others) if files.probs(key).is_dir())]
     hashes = [files.manifest_hash(path) for path in shown]
     chosen = [settings.seed, settings.review.model_dump(exclude={"port"}), budget]
-    return files.digest([table, *hashes, *lineage.key(), *chosen, str(Path.cwd())])
+    return files.digest([*hashes, *lineage.key(), *chosen, str(Path.cwd())])
 
 
 def _listed(refused: tuple[Refused, ...]) -> list[str]:

@@ -66,22 +66,24 @@ def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(
     ("kind", "mode", "side", "shown_as"),
     [
-        ("PNG", "L", 8, None),
-        ("JPEG", "CMYK", 30, None),
+        ("PNG", "L", 8, ".jpg"),
+        ("PNG", "RGBA", 8, ".png"),
+        ("JPEG", "CMYK", 30, ".jpg"),
         ("JPEG", "RGB", 80, ".jpg"),
         ("WEBP", "RGB", 80, ".webp"),
         ("BMP", "RGB", 80, ".bmp"),
-        ("TIFF", "RGB", 80, None),
+        ("TIFF", "RGB", 80, ".png"),
     ],
 )
-def test_pictures_are_what_a_browser_shows(empty: Path, kind: str, mode: str, side: int, shown_as: str | None) -> None:
-    """Large ones keep their bytes under the right extension; small ones and foreign formats become PNG."""
+def test_pictures_are_what_a_browser_shows(empty: Path, kind: str, mode: str, side: int, shown_as: str) -> None:
+    """Large ones keep their bytes under the right extension; small ones become JPEG, foreign formats PNG."""
     stream = io.BytesIO()
     Image.new(mode, (side, side + 1)).save(stream, kind)
     image_id = _publish(stream.getvalue())
     [(_, picture)] = pictures.write([image_id], empty / "shown")
-    assert picture.path == empty / f"shown/{image_id}{shown_as or '.png'}"
-    assert (picture.path.read_bytes() == stream.getvalue()) == bool(shown_as)
+    assert picture.path == empty / f"shown/{image_id}{shown_as}"
+    assert (picture.path.read_bytes() == stream.getvalue()) == (side >= pictures.LEGIBLE and kind != "TIFF")
+    assert picture.size == picture.path.stat().st_size
     with Image.open(picture.path) as shown:
         assert shown.size == (picture.width, picture.height)
         assert min(shown.size) == (side if side >= pictures.LEGIBLE else -(-pictures.ENLARGED // side) * side)
