@@ -14,11 +14,11 @@ Of the labels of a pool 10 % are changed to another class, drawn evenly. Three s
 Errors are all labels that are not the true ones; in `pipeline` those are the changed and the teacher's own. Random is
 the mean over all possible random queues: budget times the share of errors. Splits are those of benchmarks/digits.py;
 of CIFAR-10 a seed draws 4,000 labels and a pool of 6,000. Nets are the settings' own, smaller and with fewer steps for
-CIFAR-10 (STEPS).
+CIFAR-10, or with --steps.
 
 What the nets say is kept under .work/review_queue, so that a killed run goes on. The weights (review.queue in
-params.yaml) were chosen on seeds from 100 on. Neither set has near copies or rare classes: those two lists are empty
-here.
+params.yaml) were set before the first run and not changed after it. Neither set has near copies or rare classes: those
+two lists are empty here.
 """
 
 import argparse
@@ -47,7 +47,7 @@ ROOT = Path(__file__).resolve().parent.parent
 HOME = files.WORK / "review_queue"
 SETTINGS = ("given", "learnt", "pipeline")
 CHANGED = 0.1
-CIFAR_LABELS, CIFAR_POOL, STEPS = 4000, 6000, 400
+CIFAR_LABELS, CIFAR_POOL = 4000, 6000
 DRAWS = 20  # queues of each case: the slice differs
 
 
@@ -80,6 +80,8 @@ def main() -> None:
     parser.add_argument("--cifar", type=Path, help="a folder with train.parquet")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--budget", type=int, default=200)
+    parser.add_argument("--steps", type=int, help="of every net, instead of the settings' (CIFAR-10: 400)")
+    parser.add_argument("--settings", nargs="+", default=SETTINGS, choices=SETTINGS)
     parser.add_argument("--only", default="", help="the data set whose name begins so")
     parser.add_argument("--quick", action="store_true", help="digits, the first seed")
     parser.add_argument("--json", type=Path, help="write the rows to this file")
@@ -90,21 +92,21 @@ def main() -> None:
     rows = []
     for name in sets:
         weights = params.load(ROOT / "params.yaml").review.queue
-        for setting in SETTINGS:
-            cases = [(seed, case(name, setting, seed, args.cifar)) for seed in seeds]
+        for setting in args.settings:
+            cases = [(seed, case(name, setting, seed, args.cifar, args.steps)) for seed in seeds]
             rows += summary(name, setting, [count(found, weights, args.budget, seed) for seed, found in cases])
     print(table(rows))
     if args.json:
         args.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
 
 
-def case(name: str, setting: str, seed: int, folder: Path | None) -> Case:
+def case(name: str, setting: str, seed: int, folder: Path | None, steps: int | None) -> Case:
     """From the disk, or made now."""
-    done = HOME / f"{name.split(maxsplit=1)[0]}-{setting}-{seed}.npz"
+    done = HOME / f"{name.split(maxsplit=1)[0]}-{setting}-{seed}-{steps or 0}.npz"
     if not done.is_file():
         done.parent.mkdir(parents=True, exist_ok=True)
         torch.set_num_threads(1)
-        made = _made(name, setting, seed, folder)
+        made = _made(name, setting, seed, folder, steps)
         temporary = done.with_suffix(".tmp.npz")
         np.savez(temporary, **{field.name: getattr(made, field.name) for field in fields(Case)})
         temporary.replace(done)
@@ -166,8 +168,8 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def _made(name: str, setting: str, seed: int, folder: Path | None) -> Case:
-    data = _digits(seed) if name == "digits" else _cifar(seed, folder or Path())
+def _made(name: str, setting: str, seed: int, folder: Path | None, steps: int | None) -> Case:
+    data = _digits(seed, steps) if name == "digits" else _cifar(seed, folder or Path(), steps or 400)
     rng = np.random.default_rng([seed, SETTINGS.index(setting)])
     truth_N, image_NCHW = data.label_N[data.pool].numpy(), data.image_NCHW[data.pool]
     labeled = _examples(data.image_NCHW[data.labeled], data.label_N[data.labeled].numpy())
@@ -215,18 +217,23 @@ def _examples(image_NCHW: Tensor, label_N: NDArray[Any]) -> Examples:
     return Examples(image_NCHW, target_NC, torch.ones(len(label_N), dtype=torch.int64))
 
 
-def _digits(seed: int) -> Set:
+def _digits(seed: int, steps: int | None) -> Set:
     cfg = params.load(ROOT / "params.yaml")
+    cfg = _with(cfg, {"steps": steps}) if steps else cfg
     split = make_split(seed, 50)
     return Set(cfg, *digits(cfg.image.size), split.labeled, torch.cat([split.pool, split.test]))
 
 
-def _cifar(seed: int, folder: Path) -> Set:
-    cfg = params.load(ROOT / "settings/cifar10.yaml")
-    shorter = {"steps": STEPS, "width": cfg.teacher.width}
+def _with(cfg: params.Settings, other: dict[str, int]) -> params.Settings:
+    """The settings with teacher and first student changed."""
     entry = cfg.rounds["r1"]
-    entry = entry.model_copy(update={"student": entry.student.model_copy(update=shorter)})
-    cfg = cfg.model_copy(update={"teacher": cfg.teacher.model_copy(update=shorter), "rounds": {"r1": entry}})
+    entry = entry.model_copy(update={"student": entry.student.model_copy(update=other)})
+    return cfg.model_copy(update={"teacher": cfg.teacher.model_copy(update=other), "rounds": {"r1": entry}})
+
+
+def _cifar(seed: int, folder: Path, steps: int) -> Set:
+    cfg = params.load(ROOT / "settings/cifar10.yaml")
+    cfg = _with(cfg, {"steps": steps, "width": cfg.teacher.width})
     image_NCHW, label_N = _cifar_images(folder, cfg.image.size)
     order = torch.randperm(len(label_N), generator=torch.Generator().manual_seed(seed))
     return Set(cfg, image_NCHW, label_N, order[:CIFAR_LABELS], order[CIFAR_LABELS : CIFAR_LABELS + CIFAR_POOL])
