@@ -16,7 +16,9 @@ from tasks.review import database
 ADDRESS = "127.0.0.1"
 LOOK = 3.0  # seconds between looks for mongod
 PATIENCE = 10_000  # milliseconds for its answer: a busy one is not gone
-START = 300  # seconds for the App's server to answer: FiftyOne waits 60, which a busy machine needs for its imports alone
+START = (
+    300  # seconds for the App's server to answer: FiftyOne waits 60, which a busy machine needs for its imports alone
+)
 FOLDERS = (files.WORK / "review", files.WORK / "audit")  # all pictures ever shown lie below these
 REFUSED: tuple[tuple[str, dict[str, str]], ...] = (
     ("/", {"Host": "example.org"}),
