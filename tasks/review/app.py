@@ -5,6 +5,7 @@ import http.client
 import os
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ def launch(fo: Any, data: Any, port: int) -> Any:
 
 def wait() -> None:
     """Until Ctrl-C. UserError within seconds when mongod is gone: the App only shows that nothing loads."""
+    import psutil
     import pymongo
     from fiftyone.core.odm import database as odm
     from pymongo.errors import PyMongoError
@@ -51,6 +53,9 @@ def wait() -> None:
             try:
                 client.admin.command("ping")
             except PyMongoError as error:
+                for child in psutil.Process().children(recursive=True):  # the App's server would wait for mongod, too
+                    with suppress(psutil.NoSuchProcess):
+                        child.kill()
                 atexit.unregister(odm._delete_non_persistent_datasets_if_allowed)  # it would wait for mongod, and fail
                 what = f"mongod, FiftyOne's database, is gone ({type(error).__name__}): the App shows and keeps nothing"
                 fix = "run the same command again: what you said until then is there"

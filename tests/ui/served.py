@@ -164,7 +164,7 @@ class Served:
     def engines(self) -> list[int]:
         """Processes of flow runs and stages."""
         words = ("prefect.engine", "toy.py", "tasks gate")
-        listed = subprocess.run(["ps", "-eo", "pid=,args="], capture_output=True, text=True, check=True).stdout
+        listed = subprocess.run(["ps", "-ww", "-eo", "pid=,args="], capture_output=True, text=True, check=True).stdout
         found = []
         for line in listed.splitlines():
             pid, _, command = line.strip().partition(" ")

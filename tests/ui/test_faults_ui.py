@@ -49,7 +49,7 @@ def test_a_click_on_cancel_leaves_no_process(served: Served) -> None:
 def test_a_run_outlives_the_server_that_is_started_again(served: Served) -> None:
     """The server is killed while a stage works: it comes back, the stage runs once, the run ends well."""
     run = working(served)
-    listed = subprocess.run(["ps", "-eo", "pid=,args="], capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run(["ps", "-ww", "-eo", "pid=,args="], capture_output=True, text=True, check=True).stdout
     server = next(
         int(line.split()[0])
         for line in listed.splitlines()

@@ -70,5 +70,5 @@ def test_new_images_cost_their_predictions_and_no_training(project: Project, tmp
     project.edit(lambda raw: raw["split"].update(test=100))
     done = project.run(UNDERSTUDY, "relabel")
     assert done.returncode == 2
-    assert "params.yaml: split.test changed" in done.stderr
+    assert "params.yaml: split changed" in done.stderr
     assert _state(project) == before
