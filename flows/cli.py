@@ -71,7 +71,7 @@ def review(
         built = session.build(round_, settings, budget)
         print(built)
         if app_:
-            session.open_app(built.name, settings.review.port, view=built.first)
+            session.open_app(built.name, settings.review.port, view=built.first, who=who or _git_user())
 
     _leave(action)
 

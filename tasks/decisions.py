@@ -3,7 +3,8 @@
     image_id,action,old,new,who,when,table
 
 `relabel`: the image is `new`. `accept`: the label shown is right (`new` repeats it). `reject`: never learn from this
-image. `undo`: back to what the teacher says, whoever said what before. Rows are never changed or removed.
+image. `undo`: takes the own word back, or, of somebody who said nothing, everybody's: without any word the image is
+what the teacher says. Rows are never changed or removed.
 
 A person's later word replaces the own earlier one. Where the words of two people differ, neither wins: the image is in
 conflict, is not learnt from, and waits until one more word about it settles it, whoever says it.
@@ -87,12 +88,13 @@ def standing(decisions: Iterable[Decision]) -> Standing:
     """What holds after these rows, oldest first."""
     voices: dict[str, dict[str, Decision]] = {}
     for decision in decisions:
-        others = voices.get(decision.image_id, {})
-        settles = (
-            decision.action == "undo" or _differ(others.values()) or any(d.action == "undo" for d in others.values())
-        )
-        kept = {} if settles else {who: said for who, said in others.items() if who != decision.who}
-        voices[decision.image_id] = kept | {decision.who: decision}
+        before = voices.get(decision.image_id, {})
+        others = {who: said for who, said in before.items() if who != decision.who and said.action != "undo"}
+        if decision.action == "undo":
+            stay = others if decision.who in before else {}
+            voices[decision.image_id] = stay or {decision.who: decision}
+        else:
+            voices[decision.image_id] = ({} if _differ(before.values()) else others) | {decision.who: decision}
     said = {image_id: tuple(by.values()) for image_id, by in voices.items()}
     conflicts = {image_id: by for image_id, by in said.items() if _differ(by)}
     return Standing({i: by[-1] for i, by in said.items() if i not in conflicts}, conflicts, said)

@@ -170,6 +170,8 @@ def _said(who: str, action: str, new: str = "", image_id: str = "a" * 64) -> Dec
         ([_said("Ada", "relabel", "cat"), _said("Bob", "relabel", "dog"), _said("Bob", "relabel", "cat")], "cat"),
         ([_said("Ada", "relabel", "cat"), _said("Bob", "relabel", "dog"), _said("Ada", "accept", "cat")], "cat"),
         ([_said("Ada", "relabel", "cat"), _said("Bob", "undo")], "undo"),
+        ([_said("Ada", "relabel", "cat"), _said("Bob", "relabel", "dog"), _said("Ada", "undo")], "dog"),
+        ([_said("Ada", "relabel", "cat"), _said("Bob", "relabel", "dog"), _said("Cy", "undo")], "undo"),
         ([_said("Ada", "relabel", "cat"), _said("Bob", "undo"), _said("Cy", "relabel", "dog")], "dog"),
     ],
 )

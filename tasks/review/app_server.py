@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tasks.review import guard
+from tasks.review import database, guard
 
 
 def confine(app: Any, folders: Sequence[Path]) -> None:
@@ -48,6 +48,7 @@ def main() -> None:
     said = parser.parse_args()
     from fiftyone.server import main as server  # must be the first of FiftyOne: it says that this is the server
 
+    database.wait_for_journal()
     confine(server.app, said.folders)
     server.app = guard.Guard(server.app)
     server.start_server(port=said.port, address=said.address)

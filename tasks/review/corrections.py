@@ -118,3 +118,20 @@ def without_stale(made: Iterable[Decision], now: Mapping[str, str | None]) -> tu
         else:
             fresh.append(decision)
     return fresh, stale
+
+
+def still_meant(
+    made: Iterable[Decision], classes: Sequence[str], now: Container[str]
+) -> tuple[list[Decision], list[Refused]]:
+    """Split decisions made earlier into those that can be written, and those whose class or image is none any more."""
+    good: list[Decision] = []
+    refused: list[Refused] = []
+    for decision in made:
+        if decision.image_id not in now:
+            refused.append(Refused(decision.image_id, "is no image of this round's label table"))
+        elif decision.new and decision.new not in classes:
+            why = f"the label {decision.new!r} is not a class{nearest(decision.new, classes)}"
+            refused.append(Refused(decision.image_id, why))
+        else:
+            good.append(decision)
+    return good, refused

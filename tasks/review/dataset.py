@@ -1,12 +1,12 @@
 """The FiftyOne data set of one round, made from rows and pictures."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from tasks.decisions import Decision, in_words
+from tasks.decisions import Decision, conflict_in_words, in_words
 from tasks.review import documents, lineage, views
 from tasks.review.corrections import Row, is_clear
 from tasks.review.documents import COUNTS, LABELS, NUMBERS, TEXTS
@@ -57,9 +57,9 @@ def create(
     return data
 
 
-def finish(data: Any, key: str, table: str, pool: int) -> None:
+def finish(data: Any, key: str, table: str, pool: int, round_: str, classes: Sequence[str]) -> None:
     """Mark the data set as complete and lasting; `table` is the hash of the label table it shows, of `pool` images."""
-    data.info = {"key": key, "table": table, "pool": pool}
+    data.info = {"key": key, "table": table, "pool": pool, "round": round_, "classes": list(classes)}
     data.persistent = True
 
 
@@ -79,6 +79,19 @@ def read(data: Any) -> Iterator[Row]:
     """Every image as it stands now; empty text where FiftyOne has nothing."""
     for image_id, shown, label, tags in zip(*data.values(["image_id", "shown", "review.label", "tags"]), strict=True):
         yield Row(image_id or "(no image_id)", shown or "", label or "", tuple(tags or ()))
+
+
+def disputed(data: Any) -> set[str]:
+    """The images that are shown as in conflict: who says something about one has seen it."""
+    from fiftyone import ViewField as F
+
+    return set(data.match(F("decision").starts_with("conflict")).values("image_id"))
+
+
+def show_conflicts(data: Any, conflicts: Mapping[str, Sequence[Decision]]) -> None:
+    """Say on each image in conflict who said what."""
+    for image_id, voices in conflicts.items():
+        data.match({"image_id": image_id}).set_field("decision", conflict_in_words(voices)).save(["decision"])
 
 
 def settle(fo: Any, data: Any, made: Sequence[Decision], classes: Sequence[str]) -> None:

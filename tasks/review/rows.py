@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow.compute as pc
 
 from tasks import decisions, files
-from tasks.decisions import Standing
+from tasks.decisions import Decision, Standing
 from tasks.errors import Integrity, UserError
 from tasks.params import Settings
 from tasks.review import lineage
@@ -33,8 +33,10 @@ class Reviewed:
     table: str  # files.manifest_hash of the label table
 
 
-def load(round_: str, settings: Settings) -> Reviewed:
+def load(round_: str, settings: Settings, waiting: Sequence[Decision] = ()) -> Reviewed:
     """Every image of the pool the teacher of a round has seen; held-out images and duplicates are not for review.
+
+    `waiting`: decisions that are in no ledger yet; they are shown like the others.
 
     Columns: image_id; label, confidence, copies, source, reason as in the label table; teacher, entropy (nats), margin
     and prob (of the teacher's class); student, student_prob (null before the next round is labeled); previous (label
@@ -57,7 +59,8 @@ def load(round_: str, settings: Settings) -> Reviewed:
     rows = _table(round_).merge(_opinions(round_, classes), on="image_id", validate="one_to_one")
     rows = _other_rounds(rows, round_, settings, classes)
     rows["first_kept"] = _first_kept(rows, round_, settings)
-    rows = _human(rows, decisions.in_force(files.decisions(round_), classes))
+    said = decisions.in_force(files.decisions(round_), classes)
+    rows = _human(rows, said, {decision.image_id: decision for decision in waiting})
     rows = rows.merge(_paths(settings), on="image_id", how="left").sort_values("image_id", ignore_index=True)
     return Reviewed(lineage.added(rows, round_), classes, files.manifest_hash(files.labels(round_)))
 
@@ -199,8 +202,9 @@ def _aligned(opinions: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
     return opinions.set_index("image_id").reindex(rows["image_id"]).set_index(rows.index)
 
 
-def _human(rows: pd.DataFrame, said: Standing) -> pd.DataFrame:
-    """Add decision and shown: what the label table carries from earlier rounds, then the ledger of this one."""
+def _human(rows: pd.DataFrame, said: Standing, waiting: dict[str, Decision]) -> pd.DataFrame:
+    """Add decision and shown: what the label table carries from earlier rounds, then this round's ledger, then what
+    waits to be written there."""
     rejected = rows["reason"] == "human_rejected"
     disputed = rows["reason"] == decisions.CONFLICT
     carried = (rows["source"] == "human") & ~rejected & ~disputed
@@ -210,11 +214,13 @@ def _human(rows: pd.DataFrame, said: Standing) -> pd.DataFrame:
     rows.loc[disputed, "decision"] = "conflict: in an earlier round"
     rows["shown"] = rows["label"].where(carried, rows["teacher"])
     place = pd.Series(rows.index, index=rows["image_id"])
-    words = {image_id: decisions.conflict_in_words(voices) for image_id, voices in said.conflicts.items()}
-    for image_id, text in (words | {i: decisions.in_words(d) for i, d in said.words.items()}).items():
+    conflicts = {i: decisions.conflict_in_words(voices) for i, voices in said.conflicts.items() if i not in waiting}
+    for image_id, text in conflicts.items():
         if image_id in place.index:
-            at, word = place[image_id], said.words.get(image_id)
-            rows.loc[at, "decision"] = text
-            by_name = word is not None and word.action in decisions.NAMES_A_CLASS
-            rows.loc[at, "shown"] = word.new if word is not None and by_name else rows.loc[at, "teacher"]
+            rows.loc[place[image_id], ["decision", "shown"]] = text, rows.loc[place[image_id], "teacher"]
+    for image_id, word in (said.words | waiting).items():
+        if image_id in place.index:
+            at = place[image_id]
+            shown = word.new if word.action in decisions.NAMES_A_CLASS else rows.loc[at, "teacher"]
+            rows.loc[at, ["decision", "shown"]] = decisions.in_words(word), shown
     return rows

@@ -1,6 +1,7 @@
 """`understudy review`: build the data set of a round, open the App on it, bring the corrections back."""
 
 import fcntl
+import os
 import socket
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ from tasks.params import Settings
 from tasks.progress import Progress
 from tasks.review import (
     app,
+    clicks,
     corrections,
     database,
     dataset,
@@ -28,13 +30,17 @@ from tasks.review import (
     pictures,
     queued,
     rows,
+    spool,
     views,
 )
 from tasks.review.corrections import Refused
 from tasks.review.features import Features
 from tasks.review.pictures import Picture
+from tasks.review.spool import Click
 
 Written = tuple[str, Picture]
+SHOWN = 10  # images in conflict that a sync names
+FORM = 2  # of the data set; another one makes it anew
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +76,20 @@ class SyncResult:
     ledger: Path
     new: tuple[Decision, ...]  # written now; what the ledger said already is not written again
     refused: tuple[Refused, ...]
+    older: int  # of the new ones: said of an older label table than that of now; their column `table` tells
+    conflicts: tuple[str, ...]  # images that people disagree on now
 
     def __str__(self) -> str:
         counts = Counter(decision.action for decision in self.new)
         what = ", ".join(f"{number} {action}" for action, number in sorted(counts.items())) or "nothing new"
         lines = [f"{self.ledger}: {what}"]
+        if self.older:
+            lines.append(f"{self.older} of them said of an older label table than today's: see the column `table`")
+        if self.conflicts:
+            number = f"{len(self.conflicts)} image{'s' * (len(self.conflicts) != 1)}"
+            lines.append(f"people disagree on {number}, which nobody learns from until one more word settles it:")
+            lines += [f"  {image_id}" for image_id in self.conflicts[:SHOWN]]
+            lines.append(f"  `understudy review --round {self.round}` shows them in the view {views.CONFLICTS!r}")
         if self.refused:
             lines += ["not understood, and left in FiftyOne:", *_listed(self.refused)]
         if self.new:
@@ -91,11 +106,13 @@ def build(round_: str, settings: Settings, budget: int = 0) -> Built:
     with alone():
         if not _is_there(round_, settings):
             rows.load(round_, settings)  # it says what is missing
+        waiting = spool.pending(round_)
         fo = database.connect()
         key, old = _key(round_, settings, budget), dataset.find(fo, round_)
         if old is not None and old.info["key"] == key and dataset.pictures_exist(old):
+            clicks.replay(old, waiting)
             return _built(old, old.info["pool"], reused=True)
-        reviewed = rows.load(round_, settings)
+        reviewed = rows.load(round_, settings, waiting=[click.said for click in waiting])
         dropped = _refuse_to_lose(old, round_, reviewed.classes) if old is not None else ()
         for source in settings.sources:
             rows.published(files.images(source), f"ingest@{source}")
@@ -105,7 +122,7 @@ def build(round_: str, settings: Settings, budget: int = 0) -> Built:
             made = dataset.create(fo, round_, chosen, written, reviewed.classes)
         if seen is not None:
             embedding_map.add(fo, made, on_map, seen, settings, queued=budget > 0)
-        dataset.finish(made, key=key, table=reviewed.table, pool=len(reviewed.rows))
+        dataset.finish(made, key, reviewed.table, len(reviewed.rows), round_, reviewed.classes)
         return _built(made, len(reviewed.rows), reused=False, dropped=dropped)
 
 
@@ -138,13 +155,16 @@ def _say(address: str) -> None:
     print(f"FiftyOne: {address}\nCtrl-C closes it; what you correct stays until the sync", flush=True)
 
 
-def open_app(name: str, port: int, ready: Callable[[str], object] = _say, view: str = views.FIRST) -> None:
-    """Serve the App on loopback until Ctrl-C; `ready` gets its address once it answers.
+def open_app(
+    name: str, port: int, ready: Callable[[str], object] = _say, view: str = views.FIRST, who: str = ""
+) -> None:
+    """Serve the App on loopback until Ctrl-C; `ready` gets its address once it answers; `who` clicks in it.
 
     Raises Busy when the port is taken. The App has no log-in, so there is no way to serve it to other machines, and its
     server answers this machine's own pages alone (tasks/review/guard.py): from afar use `ssh -L`.
     """
     _refuse_taken(port)
+    os.environ[clicks.WHO] = who
     fo = database.connect()
     session = app.launch(fo, fo.load_dataset(name), port)
     ready(f"http://{app.ADDRESS}:{port}/datasets/{name}?view={view}")
@@ -157,8 +177,9 @@ def open_app(name: str, port: int, ready: Callable[[str], object] = _say, view: 
 def sync(round_: str, who: str) -> SyncResult:
     """Bring the corrections made in FiftyOne into the ledger of the round; doing it twice changes nothing.
 
-    `who`: the person, as it shall stand in the ledger. The ledger is written first; only then FiftyOne's tags are
-    taken off and its labels count as shown, so a kill in between costs nothing.
+    `who`: the person, as it shall stand in the ledger; clicks in the App carry the name of who made them. The ledger is
+    written first; only then clicks count as synced, FiftyOne's tags are taken off and its labels count as shown, so a
+    kill in between costs nothing. Clicks do not need FiftyOne's database.
     """
     if not who.strip():
         raise UserError("no_name", "a decision needs a name to it", 'git config user.name "Your Name"')
@@ -166,16 +187,43 @@ def sync(round_: str, who: str) -> SyncResult:
         rows.published(files.SPLIT, "split")
         classes: list[str] = files.read_json(files.SPLIT / "classes.json")
         ledger = files.decisions(round_)
+        before = len(decisions.read(ledger)) if ledger.exists() else 0
+        waiting = spool.pending(round_)
+        refused = _bring_clicks(round_, waiting, classes) if waiting else []
         fo = database.connect()
         data = dataset.find(fo, round_)
-        if data is None:
+        if data is not None:
+            made, odd = _read(data, round_, classes, who)
+            decisions.append(ledger, made, settling=dataset.disputed(data))
+            dataset.settle(fo, data, made, classes)
+            dataset.show_conflicts(data, decisions.standing(decisions.read(ledger)).conflicts)
+            refused += odd
+        elif not waiting:
             what = f"there is no review of {round_} in {database.HOME}"
             raise UserError("no_review", what, f"`understudy review --round {round_}` makes it from the files")
-        made, refused = _read(data, round_, classes, who)
-        before = len(decisions.read(ledger)) if ledger.exists() else 0
-        decisions.append(ledger, made)
-        dataset.settle(fo, data, made, classes)
-        return SyncResult(round_, ledger, tuple(decisions.read(ledger)[before:]), tuple(refused))
+        return _result(round_, before, refused)
+
+
+def _result(round_: str, before: int, refused: list[Refused]) -> SyncResult:
+    ledger, now = files.decisions(round_), files.manifest_hash(files.labels(round_))
+    said = decisions.read(ledger) if ledger.exists() else []
+    new, disputed = tuple(said[before:]), tuple(sorted(decisions.standing(said).conflicts))
+    older = sum(1 for decision in new if decision.table != now)
+    return SyncResult(round_, ledger, new, tuple(refused), older, disputed)
+
+
+def _bring_clicks(round_: str, waiting: list[Click], classes: list[str]) -> list[Refused]:
+    """Write the clicks that stand today into the ledger; the others wait on, and why."""
+    rows.published(files.labels(round_), f"curate@{round_}")
+    now = rows.labels_now(round_)
+    made, refused = corrections.still_meant([click.said for click in waiting], classes, now)
+    if {click.said.table for click in waiting} != {files.manifest_hash(files.labels(round_))}:
+        made, stale = corrections.without_stale(made, now)
+        refused += stale
+    settling = {click.said.image_id for click in waiting if click.words.startswith("conflict")}
+    decisions.append(files.decisions(round_), made, settling)
+    spool.synced(round_, [click for click in waiting if click.said not in made])
+    return refused
 
 
 def _read(data: Any, round_: str, classes: list[str], who: str) -> tuple[list[Decision], list[Refused]]:
@@ -215,7 +263,7 @@ def _key(round_: str, settings: Settings, budget: int) -> str:
     shown = [files.labels(round_), *(files.probs(key) for key in (round_, *others) if files.probs(key).is_dir())]
     hashes = [files.manifest_hash(path) for path in shown]
     chosen = [settings.seed, settings.review.model_dump(exclude={"port"}), budget]
-    return files.digest([*hashes, *lineage.key(), *chosen, str(Path.cwd())])
+    return files.digest([FORM, *hashes, *lineage.key(), *chosen, str(Path.cwd())])
 
 
 def _listed(refused: tuple[Refused, ...]) -> list[str]:

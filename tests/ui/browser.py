@@ -1,5 +1,21 @@
-"""The browser of these tests: Debian's chromium, headless, asking nobody on the network."""
+"""What the browser tests share: Debian's chromium, headless, asking nobody on the network, and FiftyOne's App."""
 
+import os
+import re
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.conftest import Project
+
+SCREENSHOTS = os.environ.get("UNDERSTUDY_SCREENSHOTS") == "1"
+MARKS = [pytest.mark.ui, pytest.mark.timeout(1200 if SCREENSHOTS else 400)]
+PATIENCE = 90_000  # milliseconds: the App is slow to start on a busy machine
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = [
     "--no-sandbox",
@@ -9,3 +25,46 @@ FLAGS = [
     "--disable-sync",
     "--no-first-run",
 ]
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def app(project: Project, *command: str) -> Iterator[str]:
+    """A command that serves FiftyOne's App, and the address it prints."""
+    process = project.start(*command)
+    assert process.stdout is not None
+    said = []
+    try:
+        for line in process.stdout:
+            said.append(line)
+            if found := re.search(r"http://127\.0\.0\.1:\d+/\S+", line):
+                break
+        else:
+            pytest.fail(f"the App did not start:\n{''.join(said)}")
+        yield found[0]
+    finally:
+        os.kill(process.pid, signal.SIGTERM)
+        process.communicate(timeout=90)  # returns when mongod and the App's server are gone too: they share its output
+
+
+def open_app(page: Page, address: str, view: str) -> None:
+    """Go to the App, send its advertisement away and wait for the pictures of a saved view."""
+    page.goto(address)
+    page.get_by_role("button", name="Dismiss").dispatch_event("click")
+    expect(page.locator("[data-cy=saved-views-selection]")).to_contain_text(view)
+    looker = page.locator("[data-cy=fo-grid] [data-cy=looker]")
+    expect(looker.nth(5).locator("canvas[canvas-loaded=true]")).to_be_visible()
+
+
+def screenshot(page: Page, path: Path) -> None:
+    """What is seen now, without the mouse."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    page.mouse.move(0, 0)
+    page.screenshot(path=path, animations="disabled")

@@ -1,23 +1,19 @@
 """A run as a person sees it: the real server, the real flow, a real browser."""
 
 import json
-import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Locator, Page, expect, sync_playwright
+from playwright.sync_api import Locator, Page, expect
 
 from tests.conftest import ROOT, Project
 from tests.flows.conftest import UNDERSTUDY, Server, Stages, Toy, database, eventually, server
-from tests.ui.browser import CHROMIUM, FLAGS
+from tests.ui.browser import MARKS, PATIENCE, SCREENSHOTS
 
 __all__ = ["database", "server"]
-SCREENSHOTS = os.environ.get("UNDERSTUDY_SCREENSHOTS") == "1"
-pytestmark = [pytest.mark.ui, pytest.mark.timeout(1200 if SCREENSHOTS else 400)]
-PATIENCE = 90_000  # milliseconds
+pytestmark = MARKS
 LOOP: Stages = {
     "ingest": ("ok", []),
     "split": ("ok", ["ingest"]),
@@ -35,17 +31,6 @@ TEST = {
     "student": {"accuracy": 0.97, "low": 0.95, "high": 0.984},
     "baseline": {"accuracy": 0.92, "low": 0.891, "high": 0.943},
 }
-
-
-@pytest.fixture
-def page() -> Iterator[Page]:
-    """An empty page of a headless Chromium."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        page = browser.new_page(viewport={"width": 1440, "height": 900})
-        page.set_default_timeout(PATIENCE)
-        yield page
-        browser.close()
 
 
 def _toy(folder: Path) -> Toy:

@@ -1,6 +1,5 @@
 """The report in a real browser: it opens from the file alone, light and dark, on a laptop and a phone."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,9 +8,8 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests import test_report
 from tests.conftest import ROOT, Project
-from tests.ui.browser import CHROMIUM, FLAGS
+from tests.ui.browser import CHROMIUM, FLAGS, SCREENSHOTS
 
-SCREENSHOTS = os.environ.get("UNDERSTUDY_SCREENSHOTS") == "1"
 WIDTHS = (1280, 390, 360)  # a laptop, a phone, a small phone
 LIGHT, DARK = "rgb(247, 246, 243)", "rgb(20, 23, 26)"
 pytestmark = [pytest.mark.ui, pytest.mark.timeout(400)]
