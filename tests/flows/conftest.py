@@ -145,7 +145,8 @@ class Server:
 
     def last_run(self) -> dict[str, Any]:
         """The flow run that was started last."""
-        runs: list[dict[str, Any]] = self.post("flow_runs/filter", {"sort": "START_TIME_DESC", "limit": 1})
+        started = {"flow_runs": {"start_time": {"is_null_": False}}}  # a schedule has runs of the days to come
+        runs: list[dict[str, Any]] = self.post("flow_runs/filter", started | {"sort": "START_TIME_DESC", "limit": 1})
         return runs[0]
 
     def tasks(self, run: str) -> dict[str, str]:

@@ -14,6 +14,7 @@ from tests.conftest import ROOT
 from tests.images.workspace import Workspace, picture, write_all
 
 ROWS = 50  # images in a shard of these tests
+NEVER = 10**9
 START = {f"labeled/{name}/{n}.png": picture(10 * c + n) for c, name in enumerate("ab") for n in range(2)}
 MANY = {f"pool/{n:04}.png": picture(1000 + n) for n in range(600)}
 KILLED = f"""
@@ -44,12 +45,18 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     return workspace
 
 
-def _kill_at(workspace: Workspace, file: int) -> None:
-    """SIGKILL of the stage and its workers when it takes that file in; the shards before it are on disk or not."""
+def _process(workspace: Workspace, file: int) -> subprocess.CompletedProcess[str]:
+    """The stage as a process of its own: its index of files holds for the modules that a stage imports, no others."""
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     start = [sys.executable, "-c", KILLED, str(file)]
-    process = subprocess.run(start, cwd=workspace.folder, env=env, start_new_session=True, check=False)
-    assert process.returncode == -signal.SIGKILL
+    return subprocess.run(
+        start, cwd=workspace.folder, env=env, start_new_session=True, check=False, capture_output=True, text=True
+    )
+
+
+def _kill_at(workspace: Workspace, file: int) -> None:
+    """SIGKILL of the stage and its workers when it takes that file in; the shards before it are on disk or not."""
+    assert _process(workspace, file).returncode == -signal.SIGKILL
 
 
 def _artefacts(workspace: Workspace) -> dict[str, str]:
@@ -72,9 +79,9 @@ def test_killed_and_run_again_gives_the_same_bytes(workspace: Workspace, tmp_pat
     assert kept == 4, "the fifth is being written"
     damaged = folder / f"part-{2 + kept - 1:05d}.parquet"
     damaged.write_bytes(damaged.read_bytes()[:-1])
-    code, said = workspace.run("ingest")
-    assert code == 0, said
-    assert f"going on behind {kept - 1} shards" in said
+    done = _process(workspace, NEVER)
+    assert done.returncode == 0, done.stderr
+    assert f"going on behind {kept - 1} shards" in done.stdout
     assert workspace.summary("ingest")["read"] <= len(MANY) - ROWS
     assert _artefacts(workspace) == _artefacts(undisturbed)
     assert not folder.exists()
