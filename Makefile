@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONDONTWRITEBYTECODE :=
 export DO_NOT_TRACK := 1
 
-.PHONY: run test test-ui check ui cifar lock docs clean
+.PHONY: run test test-ui test-faults check ui cifar lock docs clean
 
 run: .venv/ready  ## the whole loop on handwritten digits, then the results table
 	understudy check
@@ -20,6 +20,10 @@ test: .venv/ready  ## needs nothing but Python
 test-ui: .venv/ready  ## real servers, real browser; installs Debian's chromium when absent and root
 	sh .ci/chromium
 	pytest -m ui tests/ui
+
+test-faults: .venv/ready  ## servers, databases and whole runs killed at bad moments; a quarter of an hour
+	sh .ci/chromium
+	pytest -m faults tests/ui
 
 check: .venv/ready  ## formatting, lint, types, import rules
 	ruff format --check .

@@ -10,7 +10,7 @@ import pytest
 from tests.flows.conftest import eventually
 from tests.ui.served import RELABELED, Served, working
 
-pytestmark = [pytest.mark.ui, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 
 
 def test_a_flow_that_is_killed_is_shown_as_crashed_within_a_minute(served: Served) -> None:

@@ -14,7 +14,7 @@ from tests.flows.conftest import eventually
 from tests.review.conftest import Workspace, workspace
 
 __all__ = ["workspace"]
-pytestmark = [pytest.mark.ui, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(400)]
 
 
 def _mongods(folder: Path) -> list[int]:

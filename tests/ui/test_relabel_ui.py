@@ -12,7 +12,7 @@ from tests.conftest import Project
 from tests.flows.conftest import UNDERSTUDY
 from tests.images.workspace import picture, write_all
 
-pytestmark = [pytest.mark.ui, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 
 
 def _state(project: Project) -> dict[str, Any]:

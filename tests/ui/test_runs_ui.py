@@ -15,7 +15,7 @@ from tasks import approvals, files
 from tests.flows.conftest import UNDERSTUDY, eventually
 from tests.ui.served import RELABELED, Served, hours_pass
 
-pytestmark = [pytest.mark.ui, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 
 
 def _resume(served: Served, run: str, **answer: Any) -> dict[str, Any]:
