@@ -32,7 +32,7 @@ class Hand:
         self.page.keyboard.press(key)
 
 
-@pytest.mark.xfail(run=False, reason="the panel did not open by itself when last run (docs/decisions.md)")
+@pytest.mark.xfail(run=False, reason="the panel does not open by itself every time (docs/decisions.md)")
 def test_fifty_corrections_take_at_most_sixty_actions_and_all_arrive(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, page: Page
 ) -> None:
