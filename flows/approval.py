@@ -17,6 +17,7 @@ from pydantic import Field, ValidationError
 
 from flows import audit
 from flows.approve import approve
+from flows.serving import resume
 from tasks import approvals
 from tasks.errors import UserError
 from tasks.params import Settings, load
@@ -52,7 +53,7 @@ async def decide(round_: str) -> None:
     for attempt in count():
         form = Approval.with_initial_data(description=problem + card)
         try:
-            said = await asuspend_flow_run(wait_for_input=form, key=f"{round_}-{note['student'][:16]}-{attempt}")
+            said = await asuspend_flow_run(wait_for_input=form, key=f"{resume.about(round_, note['student'])}{attempt}")
             lines = approve(load(), round_, said.decision, said.threshold, said.who, said.why)
         except (UserError, ValidationError) as error:
             why = f"{error.what}; {error.fix}" if isinstance(error, UserError) else str(error)

@@ -5,14 +5,16 @@ from typing import Annotated
 
 import typer
 
-from flows import cli_champion, cli_lineage, cli_serve
-from flows.cli_approve import approve
-from flows.cli_audit import audit
-from flows.cli_relabel import relabel
-from flows.cli_seeds import search_augment, seeds
-from flows.terminal import git_user as _git_user
-from flows.terminal import leave as _leave
-from flows.terminal import print_table as _print_table
+from flows.commands import champion as cli_champion
+from flows.commands import lineage as cli_lineage
+from flows.commands import serve as cli_serve
+from flows.commands.approve import approve
+from flows.commands.audit import audit
+from flows.commands.relabel import relabel
+from flows.commands.seeds import search_augment, seeds
+from flows.commands.terminal import git_user as _git_user
+from flows.commands.terminal import leave as _leave
+from flows.commands.terminal import print_table as _print_table
 
 app = typer.Typer(
     help="A few labeled images and a large unlabeled pool become a trusted label table and a better classifier.",
@@ -31,7 +33,7 @@ def run(
     """Bring everything up to date, as a Prefect flow over DVC's stages; then show the results."""
 
     def action() -> int:
-        from flows.launch import launch
+        from flows.serving.launch import launch
 
         code = launch(stage)
         if code == 0:
@@ -60,7 +62,8 @@ def review(
         from tasks.params import load
 
         settings = load()
-        from tasks.review import session
+        from tasks.review import session, workspaces
+        from tasks.review.app import serve
 
         if sync:
             print(session.sync(round_, who or _git_user()))
@@ -71,7 +74,7 @@ def review(
         built = session.build(round_, settings, budget)
         print(built)
         if app_:
-            session.open_app(built.name, settings.review.port, view=built.first, who=who or _git_user())
+            serve(built.name, settings.review.port, built.first, who or _git_user(), workspaces.REVIEW)
 
     _leave(action)
 
@@ -110,7 +113,7 @@ def check() -> None:
     """Check params.yaml, and that the sources and ledgers it names are there."""
 
     def action() -> None:
-        from flows.ready import refuse_unready
+        from flows.pipeline.ready import refuse_unready
         from tasks.params import PARAMS_FILE, load
 
         refuse_unready(load())
@@ -203,12 +206,12 @@ def verify(
         from tasks.errors import UserError
 
         if remote:
-            from flows.remote import report as report_remote
+            from flows.versions.remote import report as report_remote
 
             return report_remote(Path.cwd(), name, deep)
         if name is not None or deep:
             raise UserError("no_remote_asked", "a remote's name and --deep go with --remote", "add --remote")
-        from flows.verify import report
+        from flows.versions.verify import report
 
         return report(Path.cwd(), fix)
 

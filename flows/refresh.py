@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from flows import dag, hashing
-from flows.dag import Dag
-from flows.repro import Outcome, ending, follow
+from flows.pipeline import dag
+from flows.pipeline.dag import Dag
+from flows.pipeline.repro import Outcome, ending, follow
+from flows.versions import hashing
 from tasks import files, yaml_file
 from tasks.errors import BAD_INPUT, DONE, UserError
 from tasks.params import Settings
@@ -164,7 +165,7 @@ def _grown(root: Path, settings: Settings) -> float | None:
 
     dvc.lock names the label table that it learnt from, and DVC's cache still has it unless somebody ran `dvc gc`.
     """
-    from flows import storage
+    from flows.versions import storage
 
     locked = yaml_file.read(root / "dvc.lock").get("stages", {})
     trained = [key for key in settings.rounds if f"student@{key}" in locked]

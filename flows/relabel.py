@@ -24,25 +24,26 @@ from prefect.deployments.flow_runs import arun_deployment
 from prefect.runtime import deployment, flow_run
 from prefect.states import Cancelled, Completed, Failed
 
-from flows.alive import alive
-from flows.alone import alone
+from flows.pipeline.alone import alone
+from flows.pipeline.repro import Outcome, warm_up
 from flows.refresh import Refreshed, refresh
-from flows.repro import Outcome
 from flows.self_training import run_stage
+from flows.serving import alive
+from flows.serving.deployments import SELF_TRAINING
 from tasks.errors import BUSY, OUR_BUG, Busy, UserError
 from tasks.params import Settings, load
-
-TRAINING = "self-training/self-training"  # flow and deployment
 
 
 @flow(name="relabel", persist_result=False, result_serializer="json")
 async def relabel() -> State[int]:
     """Label what is new; nothing new: end within seconds and touch nothing."""
+    alive.hold(str(flow_run.get_id()))
+    warm_up()
     logger = get_run_logger()
     try:
         await _cover_what_was_missed()
         settings = load()
-        with alone(f"relabel {flow_run.get_name()}"), alive(str(flow_run.get_id())):
+        with alone(f"relabel {flow_run.get_name()}"):
             done = await refresh(Path.cwd(), settings, _stage, logger.info)
     except Busy as error:
         return Cancelled(name="Skipped", message=f"skipped: {error.what}", data=BUSY)
@@ -69,8 +70,8 @@ async def _conclude(done: Refreshed, settings: Settings) -> State[int]:
     if not done.due:
         return Completed(name=done.name.replace(" ", ""), message=done.message, data=0)
     if settings.relabel.retrain == "grown":
-        await arun_deployment(TRAINING, timeout=0, as_subflow=False)
-        done.message += f"\nstarted {TRAINING} (relabel.retrain: grown)"
+        await arun_deployment(SELF_TRAINING, timeout=0, as_subflow=False)
+        done.message += f"\nstarted {SELF_TRAINING} (relabel.retrain: grown)"
     return Completed(name="TrainingDue", message=done.message, data=0)
 
 

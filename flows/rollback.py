@@ -4,7 +4,7 @@ import asyncio
 from datetime import UTC, datetime
 from pathlib import Path
 
-from flows.repro import repro
+from flows.pipeline.repro import repro
 from tasks import files, ledger, verdicts
 from tasks.errors import UserError
 from tasks.params import Settings

@@ -12,8 +12,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from flows import experiments, history, revision, seeds
-from flows.ready import refuse_unready
+from flows import seeds
+from flows.pipeline import experiments
+from flows.pipeline.ready import refuse_unready
+from flows.versions import history, revision
 from tasks import files
 from tasks.errors import UserError
 from tasks.params import load

@@ -5,9 +5,11 @@ from typing import Any
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_table_artifact
 from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
 from flows.search import search, shown
+from flows.serving import alive
 from tasks.errors import UserError
 
 
@@ -22,6 +24,7 @@ def augmentation_search(
         num_ops: RandAugment N to try: operations an image.
         magnitude: RandAugment M to try, in the paper's scale.
     """
+    alive.hold(str(flow_run.get_id()))
     logger = get_run_logger()
     try:
         rows, code = search(num_ops, magnitude, logger.info)

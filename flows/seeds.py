@@ -15,8 +15,8 @@ from typing import Any
 
 import yaml
 
-from flows import dag, experiments
-from flows.ready import refuse_unready
+from flows.pipeline import dag, experiments
+from flows.pipeline.ready import refuse_unready
 from tasks import files, studies
 from tasks.core.seeds import FEWEST
 from tasks.errors import Busy, UserError

@@ -5,10 +5,12 @@ from typing import Annotated, Any
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_table_artifact
 from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 from pydantic import Field
 
 from flows import seeds as study
+from flows.serving import alive
 from tasks.errors import UserError
 
 
@@ -23,6 +25,7 @@ def seeds(
         n: How many seeds, from `seed` of params.yaml on.
         changes: Other settings for every seed, each as key=value, such as teacher.steps=50.
     """
+    alive.hold(str(flow_run.get_id()))
     logger = get_run_logger()
     try:
         found, code = study.seeds(n, changes, logger.info)

@@ -17,12 +17,13 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Cancelled, Completed, Failed
 
-from flows import approval, dag, form, reports, story, trial
-from flows.alive import alive
-from flows.alone import alone
-from flows.deployments import TRAINING
-from flows.ready import refuse_unready
-from flows.repro import ending, repro
+from flows import approval, form, story, trial
+from flows.pipeline import dag
+from flows.pipeline.alone import alone
+from flows.pipeline.ready import refuse_unready
+from flows.pipeline.repro import ending, repro, warm_up
+from flows.serving import alive, reports
+from flows.serving.deployments import TRAINING
 from tasks.errors import BUSY, HELD, OUR_BUG, UserError
 from tasks.params import load
 
@@ -71,14 +72,15 @@ async def self_training(
         stage: Only this stage, for example student@r1, and what it needs. Empty: all stages.
         changes: Settings for this run alone, a DVC experiment of the run's name. Empty: those of params.yaml.
     """
+    alive.hold(str(flow_run.get_id()))
+    warm_up()
     name, found = str(flow_run.get_name()), form.settings_of(changes)
     try:
-        with alive(str(flow_run.get_id())):
-            if found:
-                state = await _try_out(name, found, stage)
-            else:
-                with alone(name):
-                    state = await _until_decided(stage)
+        if found:
+            state = await _try_out(name, found, stage)
+        else:
+            with alone(name):
+                state = await _until_decided(stage)
     except _CancelledOnRequest:
         state = Cancelled(message="cancelled on request", data=TERMINATED)
     except UserError as error:

@@ -18,7 +18,8 @@ from prefect.artifacts import (
 )
 from prefect.exceptions import PrefectException
 
-from flows import pictures, reports, results, server
+from flows import pictures, results
+from flows.serving import reports, server
 
 LINE = re.compile(r"^(?P<what>\S+): (?P<done>[\d,]+) of (?P<total>[\d,]+) (?P<unit>\S+)")  # of tasks.progress
 PICTURES = {
@@ -62,7 +63,7 @@ class Progress:
 
 
 async def tell(root: Path, name: str = reports.CURRENT) -> None:
-    """Tables, pictures and the report of a finished run; `name` is the report's in flows.reports."""
+    """Tables, pictures and the report of a finished run; `name` is the report's in flows.serving.reports."""
     for table, rows in results.tables(root).items():
         await acreate_table_artifact(rows, key=table, description=results.TITLES[table])
     for picture, uri in pictures.pictures(root, results.rounds(root)).items():

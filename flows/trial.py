@@ -16,10 +16,11 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from flows import experiments, history, revision
-from flows.deployments import TRAINING
-from flows.reports import EXPERIMENTS
-from flows.repro import Outcome, follow, outcome
+from flows.pipeline import experiments
+from flows.pipeline.repro import Outcome, follow, outcome
+from flows.serving.deployments import TRAINING
+from flows.serving.reports import EXPERIMENTS
+from flows.versions import history, revision
 from tasks import files
 from tasks.errors import UserError
 from tasks.params import Settings

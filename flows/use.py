@@ -4,7 +4,7 @@ import json
 import re
 from pathlib import Path
 
-from flows.ready import LEDGERS
+from flows.pipeline.ready import LEDGERS
 from tasks import decisions, files
 from tasks.errors import UserError
 from tasks.params import PARAMS_FILE, load

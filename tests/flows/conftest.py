@@ -1,7 +1,6 @@
 """Toy projects: real DVC stages that need nothing but Python, and one real Prefect server for all of them."""
 
 import json
-import os
 import socket
 import sys
 import time
@@ -14,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from flows import access
+from flows.serving import access
 from tests.conftest import ROOT, Project
 from tests.flows.postgres import binaries, postgres
 
@@ -74,7 +73,7 @@ class Toy(Project):
             | ({"params": ["teacher"]} if name == "teacher" else {})
             for name, (act, needs) in stages.items()
         }
-        (folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": pipeline}, sort_keys=False))
+        (folder / "dvc.yaml").write_text(yaml.dump({"stages": pipeline}, Dumper=yaml.CSafeDumper, sort_keys=False))
         (folder / "params.yaml").write_text((ROOT / "params.yaml").read_text())
         self.edit(lambda settings: settings["run"].update(retries=1, retry_delay=0.0))
         commands = ["dvc init -q --no-scm"]
@@ -86,17 +85,6 @@ class Toy(Project):
             done = self.run(*command.split())
             assert done.returncode == 0, done.stderr
 
-    def alive(self) -> list[str]:
-        """Command lines of the processes at work in this project."""
-        found = []
-        for process in Path("/proc").glob("[0-9]*"):
-            try:
-                if os.readlink(process / "cwd") == str(self.folder):
-                    found.append((process / "cmdline").read_text().replace("\0", " "))
-            except OSError:
-                continue
-        return found
-
     def tries(self, stage: str) -> int:
         """How often a stage was started."""
         path = self.folder / f"{stage}.tries"
@@ -106,7 +94,7 @@ class Toy(Project):
 class Server:
     """A running Prefect server, asked over HTTP."""
 
-    def __init__(self, pages: str, project: "Toy", database: str | None = None) -> None:
+    def __init__(self, pages: str, project: Project, database: str | None = None) -> None:
         self.pages, self.api, self.project = pages, f"{pages}/api", project
         self.home = project.folder / ".prefect"
         own = f"sqlite+aiosqlite:///{self.home / 'prefect.db'}"
@@ -168,9 +156,9 @@ class Server:
 def eventually(claim: Callable[[], object], seconds: float = 30) -> None:
     """Wait until something holds; the last word is its own."""
     deadline = time.monotonic() + seconds
-    while not claim() and time.monotonic() < deadline:
+    while not (held := claim()) and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert claim()
+    assert held  # asked again, it may be over
 
 
 def free_port() -> int:
@@ -194,6 +182,7 @@ def database() -> Iterator[str | None]:
 def server(tmp_path_factory: pytest.TempPathFactory, database: str | None) -> Iterator[Server]:
     """`understudy serve` as a team starts it, in a project whose teacher and student take half a second.
 
+    That it starts is a canary for the pin of fastapi: newer ones install cleanly and break Prefect's server.
     With PostgreSQL where there is one; the server of a run of its own, and the one that is killed, have SQLite.
     """
     home = Toy(tmp_path_factory.mktemp("server") / "toy", SERVED, git=True)

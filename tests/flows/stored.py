@@ -40,7 +40,7 @@ class Stored(Project):
             | {"outs": [f"data/things/{name}"], "metrics": [f"data/metrics/{name}.json"]}
             for name in "ab"
         }
-        (folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
+        (folder / "dvc.yaml").write_text(yaml.dump({"stages": stages}, Dumper=yaml.CSafeDumper))
         made.good("dvc", "init", "-q", "--no-scm")
         made.good("dvc", "repro")
         return made

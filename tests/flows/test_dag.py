@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from flows import dag
+from flows.pipeline import dag
 from tasks.errors import UserError
 from tests.conftest import ROOT
 from tests.flows.conftest import Toy

@@ -8,11 +8,11 @@ from zoneinfo import ZoneInfo
 
 import yaml
 
-from flows.deployments import DEPLOYMENTS, POOL
+from flows.serving.deployments import DEPLOYMENTS, POOL
 from tests.conftest import ROOT
 from tests.flows.conftest import Server
 
-KNOWN = yaml.safe_load((ROOT / "prefect.yaml").read_text())
+KNOWN = yaml.load((ROOT / "prefect.yaml").read_text(), yaml.CSafeLoader)
 
 
 def _words(text: str) -> str:

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
-from flows.ready import LEDGERS, refuse_unready
-from tasks import resolutions
+from flows.pipeline.ready import LEDGERS, refuse_unready
+from tasks import files, resolutions
 from tasks.decisions import HEADER
 from tasks.errors import UserError
 from tasks.params import Settings
@@ -21,7 +21,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.chdir(tmp_path)
     Path("mine/pool").mkdir(parents=True)
     Path("data/decisions").mkdir(parents=True)
-    raw: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text())
+    raw: dict[str, Any] = yaml.load((ROOT / "params.yaml").read_text(), yaml.CSafeLoader)
     for round_ in raw["rounds"]:
         Path(f"data/decisions/{round_}.csv").write_text(",".join(HEADER) + "\n")
     for path, header in LEDGERS:
@@ -94,3 +94,14 @@ def test_what_dvc_cannot_read_is_named(settings: Settings) -> None:
     os.mkfifo("mine/pool/pipe.jpg")
     with pytest.raises(UserError, match=r"pool/pipe\.jpg is a pipe"):
         refuse_unready(settings)
+
+
+def test_weights_that_are_not_there_are_named(settings: Settings) -> None:
+    """Before DVC starts, which would say only that something is missing."""
+    start = settings.teacher.start.model_copy(update={"weights": "animals.safetensors"})
+    chosen = settings.model_copy(update={"teacher": settings.teacher.model_copy(update={"start": start})})
+    with pytest.raises(UserError, match=r"teacher\.start\.weights: data/start/animals\.safetensors does not exist"):
+        refuse_unready(chosen)
+    files.STARTS.mkdir(parents=True)
+    (files.STARTS / "animals.safetensors").touch()
+    refuse_unready(chosen)

@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from flows import refresh
-from flows.dag import Dag
-from flows.repro import Outcome, ending
+from flows.pipeline.dag import Dag
+from flows.pipeline.repro import Outcome, ending
 from tasks import files
 from tasks.errors import UserError
 from tasks.params import PARAMS_FILE, load
@@ -99,9 +99,9 @@ def test_a_training_is_due_by_the_settings_alone(
     nets: Any, retrain: str, grown: float | None, stale: list[str], due: bool
 ) -> None:
     """`relabel.grown` is 0.2 here; where nobody knows the growth, nothing is due."""
-    raw = yaml.safe_load(PARAMS_FILE.read_text())
+    raw = yaml.load(PARAMS_FILE.read_text(), yaml.CSafeLoader)
     raw["relabel"] |= {"retrain": retrain, "grown": 0.2}
-    PARAMS_FILE.write_text(yaml.safe_dump(raw))
+    PARAMS_FILE.write_text(yaml.dump(raw, Dumper=yaml.CSafeDumper))
     done = refresh.Refreshed("Relabeled", "", stale=stale, grown=grown)
     assert refresh._due(load(), done) is due
 

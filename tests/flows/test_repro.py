@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.repro import Outcome, outcome, repro
+from flows.pipeline.repro import Outcome, outcome, repro
 from tests.flows.conftest import Toy
 
 

@@ -67,9 +67,9 @@ def toy(tmp_path: Path) -> Project:
     (project.folder / "dvc.yaml").write_text(STAGES)
     (project.folder / "toy.py").write_text(TOY.replace("OUTSIDE", repr(str(tmp_path))))
     (project.folder / ".gitignore").write_text(".work/\n")
-    settings = yaml.safe_load((ROOT / "params.yaml").read_text())
+    settings = yaml.load((ROOT / "params.yaml").read_text(), yaml.CSafeLoader)
     settings["sources"] = {"mine": {"kind": "folder", "path": "../images"}}
-    (project.folder / "params.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
+    (project.folder / "params.yaml").write_text(yaml.dump(settings, Dumper=yaml.CSafeDumper, sort_keys=False))
     return project
 
 

@@ -1,4 +1,4 @@
-"""`understudy serve` as a process: what runs from its deployments does, and that nothing outlives it."""
+"""`understudy serve` as a process: what runs from its deployments does. tests/ui kills it."""
 
 import asyncio
 import json
@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from flows.database import checked
-from flows.deployments import DEPLOYMENTS
-from flows.serve import Kept
+from flows.serving.database import checked
+from flows.serving.deployments import DEPLOYMENTS
+from flows.serving.serve import Kept
 from tasks.errors import UserError
-from tests.flows.conftest import UNDERSTUDY, Server, Toy, eventually, free_port
+from tests.flows.conftest import UNDERSTUDY, Server, Toy, eventually
 
 
 def start(server: Server, name: str, parameters: dict[str, Any] | None = None) -> str:
@@ -74,14 +74,6 @@ def test_settings_in_the_form_make_an_experiment_of_the_runs_name(server: Server
     (toy.folder / "params.yaml").write_text(before)
 
 
-def test_a_review_of_no_labels_says_so(server: Server) -> None:
-    """The flow `review` makes its queue first; where there is nothing to show it ends with the command's own words."""
-    run = start(server, "review", {"round": "r1"})
-    eventually(lambda: server.get(f"flow_runs/{run}")["state"]["type"] in {"COMPLETED", "FAILED"}, 240)
-    state = server.get(f"flow_runs/{run}")["state"]
-    assert (state["type"], state["message"].startswith("error [")) == ("FAILED", True), state["message"]
-
-
 def test_one_training_at_a_time_whichever_run_wants_it(server: Server, tmp_path: Path) -> None:
     """While another run trains (here: its slot is taken), the server holds this one's training back, and no more."""
     slot = {"names": ["tag:training"], "slots": 1, "mode": "concurrency"}
@@ -95,28 +87,6 @@ def test_one_training_at_a_time_whichever_run_wants_it(server: Server, tmp_path:
         said, _ = run.communicate(timeout=240)
         assert run.returncode == 0, said
     assert toy.tries("student") == 1
-
-
-def test_a_kill_leaves_no_process(tmp_path: Path) -> None:
-    """SIGKILL of `understudy serve` ends server, worker, the run at work and its silent stage."""
-    toy = Toy(tmp_path / "toy", {"sleepy": ("sleep", [])})
-    port = free_port()
-    process = toy.start(UNDERSTUDY, "serve", "--port", str(port))
-    try:
-        assert process.stdout is not None
-        while (line := process.stdout.readline()) and "Ctrl-C" not in line:
-            continue
-        start(Server(f"http://127.0.0.1:{port}", toy), "self-training")
-        eventually(lambda: toy.tries("sleepy"), 240)
-        assert {"worker", "engine", "guarded", "sleepy"} == {
-            word
-            for word in ("worker", "engine", "guarded", "sleepy")
-            if any(word in command for command in toy.alive())
-        }
-    finally:
-        process.kill()
-        process.communicate()
-    eventually(lambda: toy.alive() == [])
 
 
 def test_what_dies_starts_again_unless_it_keeps_dying(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flows import supervisor
+from flows.pipeline import supervisor
 from tests.flows.conftest import eventually
 
 FAMILY = """

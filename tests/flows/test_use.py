@@ -19,7 +19,7 @@ def test_every_settings_file_fits(path: Path, tmp_path: Path, monkeypatch: pytes
     use(path, str(source))
     text = Path("params.yaml").read_text()
     assert text.splitlines()[0] == path.read_text().splitlines()[0]
-    settings = yaml.safe_load(text)
+    settings = yaml.load(text, yaml.CSafeLoader)
     assert next(iter(settings["sources"].values()))["path"] == str(source)
     assert Path("data/decisions/release.csv").read_text() == "source,path,reason,label,who\n"
     assert Path("data/decisions/conflicts.csv").read_text() == "image_id,label,who,when\n"

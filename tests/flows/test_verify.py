@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from flows import storage
-from flows.verify import Found, cache, workspace
+from flows.versions import storage
+from flows.versions.verify import Found, cache, workspace
 from tests.flows.conftest import UNDERSTUDY
 from tests.flows.stored import Stored
 

@@ -126,7 +126,7 @@ def _pipeline(folder: Path) -> None:
     for name, (deps, params, outs) in STAGES.items():
         stage = {"cmd": "true", "deps": deps, "params": params, "outs": outs}
         pipeline[name] = {"foreach": [each[name]], "do": stage} if name in each else stage
-    (folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": pipeline}, sort_keys=False))
+    (folder / "dvc.yaml").write_text(yaml.dump({"stages": pipeline}, Dumper=yaml.CSafeDumper, sort_keys=False))
     (folder / ".gitignore").write_text(".work/\n")
     (folder / ".dvcignore").write_text(".work/\n")
 

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows import causes, diff_text
-from flows.diff import between
-from flows.history import Lock
+from flows.lineage import causes, diff_text
+from flows.lineage.diff import between
+from flows.versions.history import Lock
 from tasks import files
 from tasks.errors import UserError
 from tasks.lineage.changes import KINDS, compare

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from flows import why, why_text
+from flows.lineage import why, why_text
 from tasks import files
 from tasks.errors import UserError
 from tests.flows.conftest import UNDERSTUDY

@@ -7,8 +7,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from flows import why
-from flows.why_check import check_image, check_random
+from flows.lineage import why
+from flows.lineage.why_check import check_image, check_random
 from tasks import files
 from tasks.errors import INTEGRITY, UserError
 from tests.lineage.conftest import NETS, Versions
