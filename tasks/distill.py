@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tasks import deployed, files, params
+from tasks import deployed, files, params, starts
 from tasks.core.compare import compare
 from tasks.core.distillation import divergence, soften
 from tasks.core.metrics import wilson
@@ -33,12 +33,13 @@ def distill(stage: Stage, name: str) -> None:
     """The champion, labeled images and the pool in, data/distilled/NAME out."""
     spec = stage.settings.distill[name]
     champion, its_card = load_model(stage.input(files.CHAMPION, only=files.NET))
-    card = card_of(spec, stage.settings.image, its_card["classes"])
+    start = starts.read(stage, spec, its_card["classes"])
+    card = card_of(spec, stage.settings.image, its_card["classes"]) | start.card
     _refuse_no_smaller(name, spec, card, its_card)
     images = Images(stage.inputs(files.IMAGES), stage.settings.cache)
     labeled = labeled_examples(stage)
     asked = _asked(stage, spec, images, labeled, champion)
-    nets = {"champion": champion} | _train(stage, name, spec, card, labeled, asked)
+    nets = {"champion": champion} | _train(stage, name, spec, start, card, labeled, asked)
     out, small, batch = stage.output(files.distilled(name)), nets["distilled"], stage.settings.label.batch
     save_model(out, small, card | {"key": name, "parameters": parameters(small)})
     onnx = out / "model.onnx"
@@ -83,16 +84,22 @@ def _asked(stage: Stage, spec: params.Distilled, images: Images, labeled: Labele
 
 
 def _train(
-    stage: Stage, name: str, spec: params.Distilled, card: dict[str, Any], labeled: Labeled, asked: Examples
+    stage: Stage,
+    name: str,
+    spec: params.Distilled,
+    start: starts.Start,
+    card: dict[str, Any],
+    labeled: Labeled,
+    asked: Examples,
 ) -> dict[str, nn.Module]:
     """The net that learns from the champion, and the same one without it."""
     match = partial(divergence, temperature=spec.temperature)
     learners = {
-        "alone": (Work(stage, name, spec, card, None), labeled.examples),
+        "alone": (Work(stage, name, spec, card, None, start), labeled.examples),
         "distilled": (
-            (Work(stage, name, spec, card, asked, of_pseudo=match), labeled.examples)
+            (Work(stage, name, spec, card, asked, start, of_pseudo=match), labeled.examples)
             if spec.labels
-            else (Work(stage, name, spec, card, None, of_labeled=match), asked)
+            else (Work(stage, name, spec, card, None, start, of_labeled=match), asked)
         ),
     }
     nets = {}

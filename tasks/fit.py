@@ -4,8 +4,6 @@ with another label table and another net; the loop itself is tasks/core/train.py
 Beside the weights lies what the net says about labeled images that it did not learn from (tasks/held.py).
 """
 
-import csv
-import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,18 +13,24 @@ import pyarrow as pa
 import torch
 from torch import Tensor, nn
 
-from tasks import files, held, params
-from tasks.core.augment import Noise
+from tasks import files, held, params, recipes, starts
+from tasks.core.augment import NONE, Noise
+from tasks.core.balance import class_balanced
+from tasks.core.fixres import fine_tune
 from tasks.core.loss import cross_entropy
+from tasks.core.precision import Device, device_of
 from tasks.core.predict import predict
-from tasks.core.train import Examples, Loss, Recipe, train
-from tasks.errors import Held, Integrity
+from tasks.core.stopping import set_aside
+from tasks.core.train import Examples, Loss, Validation
+from tasks.curves import Curve
+from tasks.errors import Held, Integrity, UserError
+from tasks.features import Frozen
 from tasks.images.store import Images
 from tasks.models import Checkpoints, build_from, parameters, save_model
+from tasks.processes import train_together
 from tasks.progress import Progress
 from tasks.stage import Stage
 
-CURVE = ("step", "loss", "loss_labeled", "loss_pseudo", "lr")
 ASKED = 256  # images a net is asked about at once
 
 
@@ -40,8 +44,7 @@ class Labeled:
 
     def rows(self, chosen: np.ndarray) -> "Labeled":
         """Some of the rows."""
-        e, at = self.examples, torch.from_numpy(chosen)
-        part = Examples(e.image_NCHW[at], e.target_NC[at], e.copies_N[at])
+        part = self.examples.rows(torch.from_numpy(chosen))
         return Labeled([self.ids[i] for i in chosen], [self.labels[i] for i in chosen], part)
 
 
@@ -67,7 +70,9 @@ def fit(stage: Stage, key: str, spec: params.Net, labeled: Labeled, pseudo: Exam
     finite. Returns the folder of the model.
     """
     classes = files.read_json(files.LABELED / "classes.json")
-    work = Work(stage, key, spec, card_of(spec, stage.settings.image, classes), pseudo)
+    start = starts.read(stage, spec, classes)
+    card = card_of(spec, stage.settings.image, classes) | start.card
+    work = Work(stage, key, spec, card, pseudo, start)
     calib = labeled_examples(stage, "calib")
     # The nets of the folds come first: each leaves its answers behind, so a kill later on costs none of them.
     crossed = [work.fold(labeled, folds, number) for number in range(0 if calib.ids else folds)]
@@ -77,8 +82,21 @@ def fit(stage: Stage, key: str, spec: params.Net, labeled: Labeled, pseudo: Exam
     save_model(out, trained, work.card | {"key": key, "parameters": parameters(trained)})
     held.write(out, rows.sort_by("image_id"), classes, stage.settings.seed)
     (stage.output(files.curves(key)) / "train.csv").write_bytes(curve.path.read_bytes())
-    stage.summary(parameters=parameters(trained), steps=spec.steps, loss=round(curve.last_loss, 4))
+    stage.summary(parameters=parameters(trained), steps=curve.last_step, loss=round(curve.last_loss, 4))
     return out
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What a net learns from, and how: of a frozen backbone the head alone, on features instead of images."""
+
+    net: nn.Module
+    learnt: Examples
+    pseudo: Examples | None
+    validation: Validation | None
+    noise: Noise
+    losses: dict[str, Any]
+    frozen: Frozen | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,43 +108,45 @@ class Work:
     spec: params.Net
     card: dict[str, Any]
     pseudo: Examples | None
+    start: starts.Start = starts.NOTHING
     of_labeled: Loss | None = None  # the losses, where they are not those of `train`
     of_pseudo: Loss = cross_entropy
 
-    def train(self, name: str, seed_of: Any, labeled: Examples, folder: Path) -> tuple[nn.Module, "_Curve"]:
+    def train(self, name: str, seed_of: Any, labeled: Examples, folder: Path) -> tuple[nn.Module, Curve]:
         """One net with its checkpoints in `folder`; `name` is what its progress is shown as."""
         settings, spec = self.stage.settings, self.spec
         seed = int(files.digest([settings.seed, seed_of])[:8], 16)
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             net = build_from(self.card)
-        recipe = Recipe(
-            steps=spec.steps,
-            ratio=spec.ratio if self.pseudo and isinstance(spec, params.Student) else 0,
-            **settings.train.model_dump(exclude={"checkpoint_every"}),
-        )
+        self.start.into(net)
+        recipe = recipes.recipe(spec, settings.train, self.pseudo)
+        lesson = self._lesson(net, labeled, _device(recipe.device), seed, name)
         checkpoints = Checkpoints(folder)
         state = checkpoints.latest()
         done = int(state["step"]) if state else 0
         if done:
             print(f"{name}: continuing at step {done} of {spec.steps}", flush=True)
-        curve = _Curve(folder / "train.csv", done)
+        curve = Curve(folder / "train.csv", done, validated=lesson.validation is not None)
+        curve.show_as(name)
         with Progress(spec.steps, f"{name}: {spec.net} x{spec.width}", "steps", done) as progress:
 
             def log(row: dict[str, float]) -> None:
                 curve.add(row)
-                progress.advance(int(row["step"]) - progress.done)
+                progress.advance(int(row["step"]) - progress.done, f"loss {row['loss']:.3f}")
 
             try:
-                trained = train(
-                    net,
-                    labeled,
-                    self.pseudo,
+                trained = train_together(
+                    settings.train.processes,
+                    lesson.net,
+                    lesson.learnt,
+                    lesson.pseudo,
                     recipe,
-                    Noise(**spec.noise.model_dump()),
+                    lesson.noise,
                     seed,
-                    of_labeled=self.of_labeled,
-                    of_pseudo=self.of_pseudo,
+                    **lesson.losses,
+                    told=recipes.told(spec),
+                    validation=lesson.validation,
                     state=state,
                     save=checkpoints.write,
                     save_every=settings.train.checkpoint_every,
@@ -134,7 +154,28 @@ class Work:
                 )
             except FloatingPointError as error:
                 raise _not_finite(name, str(error)) from None
+        trained = lesson.frozen.whole(trained) if lesson.frozen else trained
+        if spec.fixres.steps:
+            trained = fine_tune(
+                trained, lesson.learnt, recipe, spec.fixres.steps, spec.fixres.lr, seed, **lesson.losses
+            )
+        if curve.last_step < spec.steps:
+            print(f"{name}: the best of {curve.last_step} steps; more did not help (stop.patience)", flush=True)
         return trained, curve
+
+    def _lesson(self, net: nn.Module, labeled: Examples, device: torch.device, seed: int, name: str) -> Lesson:
+        """What the settings make of these images: some kept aside, sampled anew, or seen by a frozen backbone once."""
+        spec = self.spec
+        learnt, validation = _kept_aside(labeled, spec.stop, seed)
+        learnt = class_balanced(learnt, seed) if spec.sampling == "balanced" else learnt
+        losses = recipes.losses(spec, self.stage.settings.train, learnt, self.pseudo, self.of_labeled, self.of_pseudo)
+        noise = recipes.noise(spec)
+        if spec.start.backbone != "frozen":
+            return Lesson(net, learnt, self.pseudo, validation, noise, losses)
+        frozen = Frozen(net, self.card, spec.start, device)
+        learnt, validation = frozen.examples(learnt, noise, seed, name), frozen.validation(validation, name)
+        pseudo = frozen.examples(self.pseudo, noise, seed, name) if self.pseudo else None
+        return Lesson(frozen.head, learnt, pseudo, validation, NONE, losses, frozen)
 
     def fold(self, labeled: Labeled, folds: int, number: int) -> pa.Table:
         """What a net of the same recipe that learnt from the other folds says about this one."""
@@ -169,6 +210,13 @@ def _ask(net: nn.Module, labeled: Labeled, fold_N: np.ndarray) -> pa.Table:
     return held.table(labeled.ids, labeled.labels, fold_N, prob_NC)
 
 
+def _device(name: Device) -> torch.device:
+    try:
+        return device_of(name)
+    except ValueError as error:
+        raise UserError("no_gpu", str(error), "see train.device in docs/params.md") from None
+
+
 def _not_finite(name: str, why: str) -> Held:
     return Held("not_finite", f"{name}: {why}", "lower train.lr or set train.clip; see the curve")
 
@@ -178,20 +226,13 @@ def card_of(spec: params.Net, image: params.Image, classes: list[str]) -> dict[s
     return spec.model_dump() | image.model_dump() | {"classes": classes}
 
 
-class _Curve:
-    """The rows of a training curve, kept beside the checkpoints so that a resumed run has all of them."""
-
-    def __init__(self, path: Path, done: int) -> None:
-        self.path, self.last_loss = path, float("nan")
-        text = path.read_text(encoding="utf-8") if path.is_file() else ""
-        rows = list(csv.DictReader(io.StringIO(text)))
-        with path.open("w", encoding="utf-8", newline="") as stream:
-            writer = csv.DictWriter(stream, CURVE)
-            writer.writeheader()
-            writer.writerows(row for row in rows if int(row["step"]) <= done)
-
-    def add(self, row: dict[str, float]) -> None:
-        self.last_loss = row["loss"]
-        with self.path.open("a", encoding="utf-8", newline="") as stream:
-            writer = csv.DictWriter(stream, CURVE, extrasaction="ignore", restval="")
-            writer.writerow({name: f"{v:.6g}" for name, v in row.items()} | {"step": int(row["step"])})
+def _kept_aside(labeled: Examples, stop: params.Stop, seed: int) -> tuple[Examples, Validation | None]:
+    """What is learnt from, and what early stopping looks at instead: no image of calib, gate or test is touched."""
+    if not stop.patience:
+        return labeled, None
+    aside_N = set_aside(labeled.target_NC, stop.share, torch.Generator().manual_seed(seed))
+    if not aside_N.any():
+        what = f"stop.share: {stop.share} of {len(aside_N)} labeled images is not one image of any class"
+        raise UserError("nothing_to_look_at", what, "raise stop.share, or set stop.patience to 0")
+    aside = labeled.rows(aside_N)
+    return labeled.rows(~aside_N), Validation(aside.image_NCHW, aside.target_NC, stop.every, stop.patience)

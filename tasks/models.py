@@ -8,8 +8,9 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from tasks import files
-from tasks.errors import Integrity
+from tasks.errors import Integrity, UserError
 from tasks.nets.catalog import build
+from tasks.nets.pixels import scale
 
 WEIGHTS, CARD = files.NET
 
@@ -34,15 +35,22 @@ def load_model(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
 
 
 def build_from(card: dict[str, Any]) -> nn.Module:
-    """An untrained net of the form the card describes."""
-    return build(
-        card["net"],
-        channels=card["channels"],
-        classes=len(card["classes"]),
-        width=card["width"],
-        dropout=card["dropout"],
-        stochastic_depth=card["stochastic_depth"],
-    )
+    """An untrained net of the form the card describes. UserError where there is no such net."""
+    pixels = card.get("pixels")  # of nets that started from weights with their own (tasks/starts.py)
+    try:
+        net = build(
+            card["net"],
+            channels=len(pixels["mean"]) if pixels else card["channels"],
+            classes=len(card["classes"]),
+            width=card["width"],
+            dropout=card["dropout"],
+            stochastic_depth=card["stochastic_depth"],
+        )
+    except ValueError as error:
+        raise UserError("no_such_net", f"net: {card['net']}: {error}", "see `net` in docs/params.md") from None
+    if pixels:
+        scale(net, **pixels)
+    return net
 
 
 def parameters(net: nn.Module) -> int:

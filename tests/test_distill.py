@@ -1,5 +1,6 @@
 """The stage `distill@NAME`: what a small net takes over, that ONNX says what torch says, that a kill costs nothing."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 import yaml
 
 from tasks import deployed, distill, files
+from tasks.core.fixres import CLEAN
 from tasks.core.predict import predict
 from tasks.errors import Integrity, UserError
 from tasks.images.store import Images
@@ -26,10 +28,23 @@ SMALL: dict[str, Any] = {
     "net": "wrn10mp",
     "width": 1,
     "steps": 80,
+    "stop": {"patience": 0, "every": 50, "share": 0.2},
     "dropout": 0.0,
     "stochastic_depth": 0.0,
-    "noise": {"num_ops": 0, "magnitude": 0, "crop": 0, "flip": False, "cutout": 0},
+    "noise": asdict(CLEAN),
+    "fixres": {"steps": 0, "lr": 0.01},
+    "start": {
+        "weights": "none",
+        "backbone": "train",
+        "backbone_lr": 1.0,
+        "layer_decay": 1.0,
+        "unfreeze_every": 0,
+        "views": 1,
+    },
+    "sampling": "natural",
+    "logit_adjustment": 0.0,
     "ratio": 4,
+    "consistency": {"method": "none", "threshold": 0.95, "ramp": 0.3, "weight": 1.0},
     "temperature": 2.0,
     "labels": True,
     "images": 50,
@@ -85,10 +100,10 @@ class Case:
 
     def settings(self, **chosen: Any) -> Settings:
         """params.yaml with that entry."""
-        raw = yaml.safe_load(Path("params.yaml").read_text())
+        raw = yaml.load(Path("params.yaml").read_text(), yaml.CSafeLoader)
         raw["distill"] = {"small": SMALL | chosen}
         raw["train"] |= {"batch": 6, "warmup": 2, "checkpoint_every": 10}
-        Path("params.yaml").write_text(yaml.safe_dump(raw, sort_keys=False))
+        Path("params.yaml").write_text(yaml.dump(raw, Dumper=yaml.CSafeDumper, sort_keys=False))
         return load()
 
 

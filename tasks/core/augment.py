@@ -1,8 +1,6 @@
-"""Input noise for images that are already in memory as uint8: RandAugment, random crop, flip, cutout.
+"""Input noise for images that are already in memory as uint8: RandAugment, random crop, flip, warp, brightness, cutout.
 
-Every image of a batch gets its own draw, and images that drew the same operation go through it together. Letters: B
-batch, C channels (1 or 3), H height, W width. RandAugment: Cubuk et al., arXiv:1909.13719. The scale of its magnitude
-is that of Noisy Student's own code: M/10 of the range, not clamped at M = 10, so M = 27 rotates by 81 degrees.
+Every image of a batch gets its own draw. Letters: B batch, C channels (1 or 3), H height, W width, P pixels.
 """
 
 from dataclasses import dataclass
@@ -11,9 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-GEOMETRIC = ("ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate")
-PHOTOMETRIC = ("Brightness", "Color", "Contrast", "Sharpness", "Posterize", "Solarize", "AutoContrast", "Equalize")
-OPS = (*GEOMETRIC, *PHOTOMETRIC, "Identity")
+from tasks.core.rand_augment import rand_augment
+from tasks.core.warp import random_warp
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,41 +22,74 @@ class Noise:
     crop: int  # pixels of reflected border before a random crop; 0 = off
     flip: bool  # mirror left and right with probability one half
     cutout: int  # side of the erased square in pixels; 0 = off
+    rotate: float = 0.0  # degrees, most either way; 0 = off, as in all that follow
+    shear: float = 0.0  # of the side, most either way along each axis
+    perspective: float = 0.0  # of half a side, how far each corner moves inwards at most
+    brightness: float = 0.0  # factor from 1 - brightness to 1 + brightness
+    mixup: float = 0.0  # parameter of the Beta distribution of shares
+    cutmix: float = 0.0
+    size: int = 0  # pixels a side at which the net learns; 0 = those the images have
+
+
+NONE = Noise(num_ops=0, magnitude=0.0, crop=0, flip=False, cutout=0)
 
 
 def augment(img_BCHW: Tensor, noise: Noise, gen: torch.Generator) -> Tensor:
-    """uint8 images to uint8 images: crop, flip, RandAugment, cutout, in Noisy Student's order.
+    """uint8 images to uint8 images: crop, flip, warp, brightness, RandAugment, cutout, size; mixing is core/mix.py.
 
+    Noisy Student's are crop, flip, RandAugment and cutout, in this order.
+    Without any noise whatever is given comes back, features of images (core/head.py) too.
     `gen` is a CPU generator; the draws depend on nothing else, so the same generator state gives the same batch.
     """
+    if noise == NONE:
+        return img_BCHW
     assert img_BCHW.dtype == torch.uint8, f"augment wants uint8, got {img_BCHW.dtype}"
-    if noise.crop:
-        img_BCHW = random_crop(img_BCHW, noise.crop, gen)
-    if noise.flip:
-        img_BCHW = random_flip(img_BCHW, gen)
+    if noise.crop or noise.flip:
+        img_BCHW = _windows(img_BCHW, noise.crop, noise.flip, gen)
+    if noise.rotate or noise.shear or noise.perspective:
+        img_BCHW = random_warp(img_BCHW, noise.rotate, noise.shear, noise.perspective, gen)
+    if noise.brightness:
+        img_BCHW = random_brightness(img_BCHW, noise.brightness, gen)
     if noise.num_ops:
         img_BCHW = rand_augment(img_BCHW, noise.num_ops, noise.magnitude, gen)
     if noise.cutout:
         img_BCHW = cutout(img_BCHW, noise.cutout, gen)
-    return img_BCHW
+    return resized(img_BCHW, noise.size) if noise.size else img_BCHW
 
 
 def random_crop(img_BCHW: Tensor, border: int, gen: torch.Generator) -> Tensor:
     """Shift each image by up to `border` pixels each way; the edge is filled with the image's reflection."""
-    B, _, H, W = img_BCHW.shape
-    shift_B2 = torch.randint(-border, border + 1, (B, 2), generator=gen)
-    row_BH = _reflect(torch.arange(H) + shift_B2[:, :1], H).to(img_BCHW.device)
-    col_BW = _reflect(torch.arange(W) + shift_B2[:, 1:], W).to(img_BCHW.device)
-    each_B = torch.arange(B, device=img_BCHW.device)
-    return img_BCHW.permute(0, 2, 3, 1)[each_B[:, None, None], row_BH[:, :, None], col_BW[:, None, :]].permute(
-        0, 3, 1, 2
-    )
+    return _windows(img_BCHW, border, False, gen)
 
 
 def random_flip(img_BCHW: Tensor, gen: torch.Generator) -> Tensor:
     """Mirror half of the images left to right."""
-    flip_B = (torch.rand(len(img_BCHW), generator=gen) < 0.5).to(img_BCHW.device)
-    return torch.where(flip_B[:, None, None, None], img_BCHW.flip(-1), img_BCHW)
+    return _windows(img_BCHW, 0, True, gen)
+
+
+def _windows(img_BCHW: Tensor, border: int, flip: bool, gen: torch.Generator) -> Tensor:
+    """Crop, then flip, each image by its own draw, in one copy of its pixels."""
+    B, C, H, W = img_BCHW.shape
+    shift_B2 = torch.randint(-border, border + 1, (B, 2), generator=gen) if border else torch.zeros(B, 2).long()
+    row_BH, col_BW = (_reflect(torch.arange(side) + shift_B2[:, i, None], side) for i, side in ((0, H), (1, W)))
+    if flip:
+        flip_B1 = (torch.rand(B, generator=gen) < 0.5)[:, None]
+        col_BW = torch.where(flip_B1, col_BW.flip(1), col_BW)
+    from_B1P = (row_BH[:, :, None] * W + col_BW[:, None, :]).view(B, 1, H * W).to(img_BCHW.device)
+    return img_BCHW.reshape(B, C, H * W).gather(2, from_B1P.expand(-1, C, -1)).view(B, C, H, W)
+
+
+def random_brightness(img_BCHW: Tensor, most: float, gen: torch.Generator) -> Tensor:
+    """Multiply each image by a factor of its own from 1 - most to 1 + most, cut off at 0 and 255."""
+    factor_B = 1 + (2 * torch.rand(len(img_BCHW), generator=gen) - 1) * most
+    factor_B111 = factor_B.clamp(min=0)[:, None, None, None].to(img_BCHW.device)
+    return (img_BCHW * factor_B111).clamp(max=255).to(torch.uint8)
+
+
+def resized(img_BCHW: Tensor, size: int) -> Tensor:
+    """Images of `size` x `size` pixels, smoothed before they shrink."""
+    scaled = F.interpolate(img_BCHW.float(), (size, size), mode="bilinear", antialias=True, align_corners=False)
+    return scaled.round().clamp(0, 255).to(torch.uint8)
 
 
 def cutout(img_BCHW: Tensor, side: int, gen: torch.Generator) -> Tensor:
@@ -70,136 +100,9 @@ def cutout(img_BCHW: Tensor, side: int, gen: torch.Generator) -> Tensor:
     row_BH = (torch.arange(H) >= top_B1) & (torch.arange(H) < top_B1 + side)
     col_BW = (torch.arange(W) >= left_B1) & (torch.arange(W) < left_B1 + side)
     hole_B1HW = (row_BH[:, :, None] & col_BW[:, None, :])[:, None].to(img_BCHW.device)
-    return img_BCHW.masked_fill(hole_B1HW, 0)
-
-
-def rand_augment(img_BCHW: Tensor, num_ops: int, magnitude: float, gen: torch.Generator) -> Tensor:
-    """Apply `num_ops` operations, drawn for each image from OPS with equal chance and a random sign, one after another.
-
-    The operations are torchvision's 14. At M = 10 they reach: shear 0.3, rotation 30 degrees, translation an eighth of
-    the side (Noisy Student's choice for 32-pixel images), Brightness, Color, Contrast and Sharpness factor 1 +- 0.9,
-    Posterize 4 bits, Solarize threshold 0. Posterize and Solarize grow stronger with M as in torchvision; in Noisy
-    Student's code they grow weaker. Pixels from outside are 0, the nearest pixel is taken.
-    """
-    B = len(img_BCHW)
-    for _ in range(num_ops):
-        op_B = torch.randint(len(OPS), (B,), generator=gen)
-        signed_B = (torch.randint(2, (B,), generator=gen) * 2 - 1) * (magnitude / 10)
-        img_BCHW = apply_ops(img_BCHW, op_B, signed_B)
-    return img_BCHW
-
-
-def apply_ops(img_BCHW: Tensor, op_B: Tensor, level_B: Tensor) -> Tensor:
-    """One operation for each image: `op_B` indexes OPS, `level_B` is M/10 with its sign (both on the CPU)."""
-    out_BCHW = img_BCHW.clone()
-    device = img_BCHW.device
-    moved_K = (op_B < len(GEOMETRIC)).nonzero().flatten()
-    if len(moved_K):
-        theta_K23 = _inverse_affine(op_B[moved_K], level_B[moved_K], *img_BCHW.shape[-2:]).to(device)
-        out_BCHW[moved_K.to(device)] = _resample(img_BCHW[moved_K.to(device)], theta_K23)
-    for index, name in enumerate(PHOTOMETRIC, start=len(GEOMETRIC)):
-        drawn_K = (op_B == index).nonzero().flatten()
-        if len(drawn_K):
-            level_K111 = level_B[drawn_K][:, None, None, None].to(device)
-            out_BCHW[drawn_K.to(device)] = _photometric(name, img_BCHW[drawn_K.to(device)], level_K111)
-    return out_BCHW
+    return img_BCHW * ~hole_B1HW
 
 
 def _reflect(index: Tensor, size: int) -> Tensor:
     """Indices outside 0..size-1 folded back as `reflect` padding does (the edge pixel is not repeated)."""
     return torch.zeros_like(index) if size == 1 else (size - 1) - ((index % (2 * size - 2)) - (size - 1)).abs()
-
-
-def _inverse_affine(op_B: Tensor, level_B: Tensor, H: int, W: int) -> Tensor:
-    """(B, 2, 3) maps from output to input in the -1..1 coordinates of grid_sample.
-
-    Shear keeps the top left corner in place, as Noisy Student and torchvision do; rotation keeps the centre.
-    """
-    shear_x, shear_y, move_x, move_y, turn = (torch.where(op_B == i, level_B, 0.0) for i in range(len(GEOMETRIC)))
-    shear_x, shear_y = shear_x * 0.3, shear_y * 0.3
-    dx, dy = (move_x * (W / 8)).trunc(), (move_y * (H / 8)).trunc()
-    angle = torch.deg2rad(turn * 30)
-    cos, sin = angle.cos(), angle.sin()
-    x_row = torch.stack([cos, (shear_x - sin) * (H / W), (shear_x * H - 2 * dx) / W], dim=1)
-    y_row = torch.stack([(shear_y + sin) * (W / H), cos, (shear_y * W - 2 * dy) / H], dim=1)
-    return torch.stack([x_row, y_row], dim=1)
-
-
-def _resample(img_BCHW: Tensor, theta_B23: Tensor) -> Tensor:
-    grid_BHW2 = F.affine_grid(theta_B23, list(img_BCHW.shape), align_corners=False)
-    moved = F.grid_sample(img_BCHW.float(), grid_BHW2, mode="nearest", padding_mode="zeros", align_corners=False)
-    return moved.to(torch.uint8)
-
-
-def _photometric(name: str, img_BCHW: Tensor, level_B111: Tensor) -> Tensor:
-    """One operation on the values of all images; `level_B111` is M/10 with its sign."""
-    factor_B111 = (1 + 0.9 * level_B111).clamp(min=0)
-    if name == "Brightness":
-        return _blend(img_BCHW, torch.zeros(()), factor_B111)
-    if name == "Color":
-        return _blend(img_BCHW, _grey(img_BCHW), factor_B111) if img_BCHW.shape[1] == 3 else img_BCHW
-    if name == "Contrast":
-        return _blend(img_BCHW, _grey(img_BCHW).mean(dim=(1, 2, 3), keepdim=True), factor_B111)
-    if name == "Sharpness":
-        return _blend(img_BCHW, _smooth(img_BCHW), factor_B111)
-    return _tonal(name, img_BCHW, float(level_B111.abs().max()))
-
-
-def _tonal(name: str, img_BCHW: Tensor, strength: float) -> Tensor:
-    """The operations without a sign; `strength` is M/10."""
-    if name == "Posterize":
-        dropped_bits = min(round(4 * strength), 7)
-        return img_BCHW & torch.tensor(256 - 2**dropped_bits if dropped_bits else 255, dtype=torch.uint8)
-    if name == "Solarize":
-        return torch.where(img_BCHW >= 255 * (1 - strength), 255 - img_BCHW, img_BCHW)
-    return _auto_contrast(img_BCHW) if name == "AutoContrast" else _equalize(img_BCHW)
-
-
-def _blend(img_BCHW: Tensor, other: Tensor, factor_B111: Tensor) -> Tensor:
-    """`factor` 1 keeps the image, 0 gives the other, above 1 moves away from it."""
-    mixed = factor_B111 * img_BCHW + (1 - factor_B111) * other.to(img_BCHW.device)
-    return mixed.clamp(0, 255).to(torch.uint8)
-
-
-def _grey(img_BCHW: Tensor) -> Tensor:
-    """Luminance (ITU-R 601-2), rounded down to whole values, as float."""
-    if img_BCHW.shape[1] == 1:
-        return img_BCHW.float()
-    red, green, blue = img_BCHW.float().unbind(dim=1)
-    return (0.2989 * red + 0.587 * green + 0.114 * blue).floor()[:, None]
-
-
-def _smooth(img_BCHW: Tensor) -> Tensor:
-    """PIL's SMOOTH filter, rounded; the border of one pixel stays."""
-    C, H, W = img_BCHW.shape[1:]
-    if min(H, W) < 3:
-        return img_BCHW
-    kernel_33 = torch.ones(3, 3, device=img_BCHW.device)
-    kernel_33[1, 1] = 5
-    out = img_BCHW.float()
-    out[..., 1:-1, 1:-1] = F.conv2d(out, (kernel_33 / 13).expand(C, 1, 3, 3), groups=C).round()
-    return out
-
-
-def _auto_contrast(img_BCHW: Tensor) -> Tensor:
-    """Stretch each channel to 0..255; a channel of one value stays."""
-    low = img_BCHW.amin(dim=(2, 3), keepdim=True).float()
-    high = img_BCHW.amax(dim=(2, 3), keepdim=True).float()
-    stretched = ((img_BCHW - low) * (255 / (high - low))).clamp(0, 255)
-    return torch.where(high > low, stretched, img_BCHW.float()).to(torch.uint8)
-
-
-def _equalize(img_BCHW: Tensor) -> Tensor:
-    """Flatten each channel's histogram by PIL's rule: step = (pixels - count of the brightest value) // 255."""
-    B, C, H, W = img_BCHW.shape
-    value_KP = img_BCHW.reshape(B * C, H * W).long()
-    count_KV = torch.zeros(B * C, 256, dtype=torch.long, device=img_BCHW.device)
-    count_KV.scatter_add_(1, value_KP, torch.ones_like(value_KP))
-    brightest_K1 = value_KP.amax(dim=1, keepdim=True)
-    step_K1 = (H * W - count_KV.gather(1, brightest_K1)) // 255
-    below_KV = count_KV.cumsum(dim=1) - count_KV
-    table_KV = ((below_KV + step_K1 // 2) // step_K1.clamp(min=1)).clamp(max=255)
-    # The table of a value is the count below it; torchvision shifts a padded table, so value 0 always maps to 0.
-    table_KV[:, 0] = 0
-    table_KV = torch.where(step_K1 > 0, table_KV, torch.arange(256, device=img_BCHW.device))
-    return table_KV.gather(1, value_KP).reshape(B, C, H, W).to(torch.uint8)

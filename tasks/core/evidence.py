@@ -1,4 +1,4 @@
-"""The lists a review queue is mixed from, each with one reason to look at an image again. N images, C classes.
+"""The lists a review queue is mixed from, each with one reason to look at an image again. N images.
 
 | list | who is in it | first |
 |---|---|---|
@@ -21,11 +21,12 @@ from tasks.core.doubt import Floats, Rows
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What is known of N given labels. Rows of NaN where something is not known of an image."""
+    """What is known of N given labels. NaN where something is not known of an image."""
 
     label_N: Rows
-    opinions: list[Floats]  # probabilities (N, C) of each net that was asked
-    vote_NC: Floats  # shares of the votes of its nearest neighbours' labels
+    classes: int
+    opinions: list[Floats]  # how much each net that was asked speaks against the label, (N,): doubt.against
+    vote_N: Floats  # how much the labels of its nearest neighbours do: neighbours.against
     copies_N: Floats  # of its near copies, the share with another label
     confidence_N: Floats
     threshold_N: Floats  # what the label's class asks for
@@ -33,11 +34,9 @@ class Evidence:
 
 def lists(e: Evidence) -> dict[str, NDArray[np.int64]]:
     """Row numbers by reason, the first to look at first; `threshold` has every row, the others their members alone."""
-    opinion = [doubt.against(prob_NC, e.label_N) for prob_NC in e.opinions]
-    vote_N = doubt.against(e.vote_NC, e.label_N)
-    doubt_N = doubt.together([*opinion, vote_N])
-    named_N = reduce(np.logical_or, [margin_N > 0 for margin_N in opinion], np.zeros(len(e.label_N), bool))
-    is_rare_N = doubt.rare(e.label_N, e.vote_NC.shape[1])
+    vote_N, doubt_N = e.vote_N, doubt.together([*e.opinions, e.vote_N])
+    named_N = reduce(np.logical_or, [margin_N > 0 for margin_N in e.opinions], np.zeros(len(e.label_N), bool))
+    is_rare_N = doubt.rare(e.label_N, e.classes)
     near_N = -np.abs(e.confidence_N - e.threshold_N)
     return {
         "disagreement": doubt.strongest(doubt_N, vote_N, named_N),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize, one_hot
+from torch.nn.functional import normalize
 
 KS = (1, 3, 5, 10, 20, 50)
 ROWS = 1024  # of the similarity matrix in memory at once
@@ -49,15 +49,23 @@ def choose(feature_ND: Tensor, label_N: Tensor, classes: int) -> Reference | Non
     return Reference(unit_ND, label_N, classes, ks[best], right[best])
 
 
-def shares(feature_ND: Tensor, label_N: Tensor, classes: int, k: int) -> Tensor:
-    """What the k nearest others (all, where there are fewer) say of each image: shares of their votes (N, C)."""
+def against(feature_ND: Tensor, label_N: Tensor, classes: int, k: int) -> Tensor:
+    """How one-sidedly the k nearest others (all, where there are fewer) vote against the label of each image, (N,).
+
+    The share of the votes of the strongest other class minus that of its own: above 0 they name another class. NaN for
+    an image without others. Memory for a block of rows, however many classes there are.
+    """
     unit_ND = normalize(feature_ND, dim=1)
     k = min(k, len(label_N) - 1)
     if k < 1:
-        return torch.full((len(label_N), classes), torch.nan)
-    near_NK = torch.cat(list(_nearest(unit_ND, unit_ND, k, itself=True)))
-    voters = Reference(unit_ND, label_N, classes, k, 0.0)
-    return torch.cat([_votes(voters, near_RK) for near_RK in torch.split(near_NK, ROWS)]) / k
+        return torch.full((len(label_N),), torch.nan)
+    voters, margin = Reference(unit_ND, label_N, classes, k, 0.0), []
+    for own_R, near_RK in zip(torch.split(label_N, ROWS), _nearest(unit_ND, unit_ND, k, itself=True), strict=True):
+        votes_RC = _votes(voters, near_RK)
+        mine_R = votes_RC.gather(1, own_R[:, None])[:, 0]
+        votes_RC.scatter_(1, own_R[:, None], 0)
+        margin.append((votes_RC.max(dim=1).values - mine_R) / k)
+    return torch.cat(margin)
 
 
 def _nearest(unit_ND: Tensor, unit_MD: Tensor, k: int, itself: bool) -> Iterator[Tensor]:
@@ -71,4 +79,7 @@ def _nearest(unit_ND: Tensor, unit_MD: Tensor, k: int, itself: bool) -> Iterator
 
 def _votes(reference: Reference, near_RK: Tensor) -> Tensor:
     """Votes (R, C)."""
-    return one_hot(reference.label_N[near_RK], reference.classes).sum(dim=1)
+    label_RK = reference.label_N[near_RK]
+    return torch.zeros(len(near_RK), reference.classes, dtype=torch.int64).scatter_add_(
+        1, label_RK, torch.ones_like(label_RK)
+    )

@@ -11,23 +11,29 @@ no correction (Maurer et al. 1995; for risks: Angelopoulos et al. 2021, "Learn t
 
 Belief. 5 % of all tests is not 5 % of all promises: of 100 looks at classes of 0.94 five pass a test for 0.95, and all
 five are wrong. So the probability that the target is reached, given all K images and what the calibrated confidences
-say, must be high as well. In the class an image of calibrated confidence q is right with the odds q / (1 - q)·exp(d);
-the class's offset d is normal around 0 before anything is seen. A posterior probability stays what it is when one
-only looks at the classes that passed (Dawid 1994, "Selection paradoxes of Bayesian inference"). It can only take
-promises back.
+say, must be high as well. In the class an image of calibrated confidence q is right with the odds
+(q / (1 - q))^s · exp(d); its slope s is log-normal around 1 and its offset d normal around 0 before anything is seen
+(Cox 1958, "Two further applications of a model for binary regression": how far confidences are from what they say). A
+posterior probability stays what it is when one only looks at the classes that passed (Dawid 1994, "Selection
+paradoxes of Bayesian inference"), as far as the model holds; so it must be very high. It can only take promises back.
 """
 
 from dataclasses import dataclass
 from functools import cache
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import bdtr, expit, logit
+from scipy.special import bdtr, expit, log_expit, logit
 
 LEVEL = 0.95  # of the evidence: one-sided, for each class
-BELIEF = 0.99  # how probable it must be that the target is reached
+BELIEF = 0.999  # how probable it must be that the target is reached
 SPREAD = 1.0  # of the offset, before anything is seen: that of 50-label teachers' classes (docs/trust.md)
-OFFSET_D = SPREAD * np.linspace(-4, 4, 161)  # where the offset is looked at
+SLOPES = 0.3  # the spread of the slope's logarithm
+OFFSET_G, SLOPE_G = np.array(list(product(np.linspace(-4, 4, 161), np.linspace(-2.5, 2.5, 11)))).T  # in spreads
+PRIOR_G = -(OFFSET_G**2 + SLOPE_G**2) / 2  # the log density, where it is looked at
+OFFSET_G, SLOPE_G = SPREAD * OFFSET_G, np.exp(SLOPES * SLOPE_G)
+AT_ONCE = 256  # images: K x G numbers need not fit into memory
 FIRST, PARTS = 3, 10  # the tests take 3/10, 4/10, ... of a class's held-out images
 NEVER = np.nextafter(np.float32(1), np.float32(2))  # the threshold that no confidence reaches
 MOST = 5_000  # held-out images of a class: where that many would not do, no more are asked for
@@ -99,7 +105,7 @@ def shows(n: int, wrong: int, target: float) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A class's held-out images, the most confident first. T tests, D offsets."""
+    """A class's held-out images, the most confident first. T tests, G pairs of an offset and a slope."""
 
     score_K: Scores
     odds_K: Floats  # the logarithm of q / (1 - q)
@@ -118,27 +124,26 @@ class Known:
         return cls(from_best_K, odds_K, wrong_K, end_T)
 
     def expected(self) -> tuple[Floats, Floats]:
-        """At each offset: how many of each test's images are right (T, D), and the log likelihood of all K (D,)."""
-        right_TD, likely_D, right_D = np.zeros((len(self.end_T), len(OFFSET_D))), 0 * OFFSET_D, 0 * OFFSET_D
-        for test, (start, end) in enumerate(
-            zip([0, *self.end_T[:-1]], self.end_T, strict=True)
-        ):  # not all K x D at once
-            odds_BD = self.odds_K[start:end, None] + OFFSET_D
-            prob_BD = expit(odds_BD)
-            right_D = right_D + prob_BD.sum(axis=0)
-            right_TD[test] = right_D
-            right_B1 = np.diff(self.wrong_K[start : end + 1])[:, None] == 0
-            likely_D = likely_D + np.where(right_B1, odds_BD, 0).sum(axis=0) + np.log1p(-prob_BD).sum(axis=0)
-        return right_TD, likely_D
+        """At each offset and slope: how many of each test's images are right (T, G); all images' log likelihood."""
+        right_TG, likely_G, right_G = np.zeros((len(self.end_T), len(PRIOR_G))), 0 * PRIOR_G, 0 * PRIOR_G
+        for test, (start, end) in enumerate(zip([0, *self.end_T[:-1]], self.end_T, strict=True)):
+            for first in range(start, end, AT_ONCE):
+                last = min(first + AT_ONCE, end)
+                odds_BG = self.odds_K[first:last, None] * SLOPE_G + OFFSET_G
+                right_G = right_G + expit(odds_BG).sum(axis=0)
+                right_B1 = np.diff(self.wrong_K[first : last + 1])[:, None] == 0
+                likely_G = likely_G + log_expit(np.where(right_B1, odds_BG, -odds_BG)).sum(axis=0)
+            right_TG[test] = right_G
+        return right_TG, likely_G
 
     def belief(self, target: float, expected: tuple[Floats, Floats], grown: float = 1.0) -> Floats:
         """How probable it is, for each test, that its images are right as often as `target`, (T,).
 
         `grown`: as if there were that many times as many images like these.
         """
-        right_TD, likely_D = expected
-        log_D = grown * likely_D - (OFFSET_D / SPREAD) ** 2 / 2
-        weight_D = np.exp(log_D - log_D.max())
-        reached_TD = right_TD >= target * self.end_T[:, None]
-        probable_T: Floats = reached_TD @ weight_D / weight_D.sum()
+        right_TG, likely_G = expected
+        log_G = grown * likely_G + PRIOR_G
+        weight_G = np.exp(log_G - log_G.max())
+        reached_TG = right_TG >= target * self.end_T[:, None]
+        probable_T: Floats = reached_TG @ weight_G / weight_G.sum()
         return probable_T

@@ -11,20 +11,7 @@ from scipy import ndimage
 from tasks.core import blur, weather
 from tasks.core.corruptions import corrupt
 from tasks.core.severities import CORRUPTIONS, LARGE, SEVERITIES, SMALL, strength
-
-N = 12
-
-
-def _pictures(side: int = 32, channels: int = 3, n: int = N) -> np.ndarray:
-    """Smooth blobs in many colours: what photographs have, and noise has not."""
-    rng = np.random.default_rng(0)
-    x = ndimage.gaussian_filter(rng.normal(size=(n, channels, side, side)), (0, 0, side / 10, side / 10))
-    x = (x - x.min(axis=(1, 2, 3), keepdims=True)) / np.ptp(x, axis=(1, 2, 3), keepdims=True)
-    return (x * 230 + 12).astype(np.uint8)
-
-
-IMAGES = _pictures()
-SEEDS = list(range(100, 100 + N))
+from tests.core.pictures import IMAGES, SEEDS, N, pictures
 
 
 def test_the_tables_hold_15_corruptions_in_5_severities() -> None:
@@ -39,7 +26,7 @@ def test_the_tables_hold_15_corruptions_in_5_severities() -> None:
 @pytest.mark.parametrize(("side", "channels"), [(32, 3), (16, 1)])
 def test_harder_is_farther_from_the_clean_image(name: str, side: int, channels: int) -> None:
     """uint8 of the same shape; severity 5 moves images farther than 1, and every severity moves them at all."""
-    clean = _pictures(side, channels)
+    clean = pictures(side, channels)
     moved = []
     for severity in SEVERITIES:
         out = corrupt(clean, name, severity, SEEDS)
@@ -65,7 +52,7 @@ def test_an_image_keeps_its_corruption_whoever_stands_beside_it(name: str) -> No
 @pytest.mark.parametrize("name", CORRUPTIONS)
 def test_large_images_that_are_not_square_keep_their_form(name: str) -> None:
     """Any height and width, with ImageNet-C's constants."""
-    clean = _pictures(100, 3, 1)[:, :, :70, :]
+    clean = pictures(100, 3, 1)[:, :, :70, :]
     assert corrupt(clean, name, 5, [1]).shape == clean.shape
 
 

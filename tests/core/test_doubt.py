@@ -51,20 +51,21 @@ def test_a_class_is_rare_below_half_of_an_even_share() -> None:
 
 
 @settings(max_examples=40, deadline=None)
-@given(seeds, st.integers(1, 40), st.integers(1, 12))
-def test_shares_are_the_votes_of_the_nearest_others(seed: int, N: int, k: int) -> None:
-    """Equal to sorting every row of cosines; the image itself never votes."""
+@given(seeds, st.integers(1, 40), st.integers(1, 12), st.integers(1, 4))
+def test_the_nearest_others_vote_against_a_label(seed: int, N: int, k: int, classes: int) -> None:
+    """Equal to sorting every row of cosines and counting; the image itself never votes."""
     gen = torch.Generator().manual_seed(seed)
-    feature_ND, label_N = torch.randn(N, 6, generator=gen), torch.randint(0, 3, (N,), generator=gen)
-    found_NC = neighbours.shares(feature_ND, label_N, 3, k)
+    feature_ND, label_N = torch.randn(N, 6, generator=gen), torch.randint(0, classes, (N,), generator=gen)
+    found_N = neighbours.against(feature_ND, label_N, classes, k)
     for row in range(N):
         cosine_N = torch.cosine_similarity(feature_ND[row : row + 1], feature_ND)
         others = sorted((i for i in range(N) if i != row), key=lambda i: -float(cosine_N[i]))[:k]
         if not others:
-            assert found_NC.isnan().all()
+            assert found_N.isnan().all()
             continue
-        votes = Counter(int(label_N[i]) for i in others)
-        torch.testing.assert_close(found_NC[row], torch.tensor([votes[c] / len(others) for c in range(3)]))
+        votes, own = Counter(int(label_N[i]) for i in others), int(label_N[row])
+        strongest = max((votes[c] for c in range(classes) if c != own), default=0)
+        assert float(found_N[row]) == pytest.approx((strongest - votes[own]) / len(others))
 
 
 def test_together_is_the_mean_of_what_is_known() -> None:
@@ -142,15 +143,12 @@ def test_every_list_holds_what_its_name_says() -> None:
     nan = np.nan
     known = evidence.Evidence(
         label_N=np.array([0, 0, 0, 0, 0, 0, 0, 1]),
+        classes=2,
         opinions=[
-            np.array(
-                [[0.9, 0.1], [0.2, 0.8], [0.7, 0.3], [0.6, 0.4], [nan, nan], [0.99, 0.01], [0.9, 0.1], [0.1, 0.9]]
-            ),
-            np.array(
-                [[0.9, 0.1], [0.9, 0.1], [0.4, 0.6], [0.6, 0.4], [nan, nan], [0.99, 0.01], [0.9, 0.1], [0.1, 0.9]]
-            ),
+            np.array([-0.8, 0.6, -0.4, -0.2, nan, -0.98, -0.8, -0.8]),
+            np.array([-0.8, -0.8, 0.2, -0.2, nan, -0.98, -0.8, -0.8]),
         ],
-        vote_NC=np.array([[1, 0], [1, 0], [0.6, 0.4], [0.3, 0.7], [0.1, 0.9], [1, 0], [1, 0], [nan, nan]]),
+        vote_N=np.array([-1, -1, -0.2, 0.4, 0.8, -1, -1, nan]),
         copies_N=np.array([0.5, nan, 0, nan, nan, 1, nan, nan]),
         confidence_N=np.array([0.9, 0.8, 0.7, 0.6, 0.99, 0.99, 0.9, 0.9]),
         threshold_N=np.array([0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, nan]),

@@ -11,7 +11,9 @@ from torch import nn
 
 from tasks.core import ema
 from tasks.core.loss import cross_entropy
+from tasks.core.optimizer import descend, sgd
 from tasks.core.schedule import learning_rate
+from tasks.core.tuning import ALIKE
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.5])
@@ -48,6 +50,29 @@ def test_rate_is_torchs_cosine() -> None:
         assert learning_rate(step, 20, 0, 0.3) == pytest.approx(optimizer.param_groups[0]["lr"])
         optimizer.step()
         reference.step()
+
+
+@pytest.mark.parametrize(("momentum", "frozen"), [(0.9, 0), (0.0, 0), (0.9, 3)])
+def test_steps_are_those_of_torchs_sgd(momentum: float, frozen: int) -> None:
+    """The same bits as torch.optim.SGD after five steps: with and without momentum, decay in one group alone, a weight
+    that has no gradient in the first steps."""
+    ours, theirs = _net(3), _net(3)
+    optimizer = sgd(ours, 0.1, momentum, 5e-4, ALIKE)
+    groups = [
+        {"params": [p for p in theirs.parameters() if (p.ndim > 1) == matrix], "weight_decay": decay}
+        for matrix, decay in ((True, 5e-4), (False, 0.0))
+    ]
+    reference = torch.optim.SGD(groups, lr=0.1, momentum=momentum, nesterov=momentum > 0)
+    for step in range(5):
+        for net in (ours, theirs):
+            net.zero_grad()
+            net(torch.randn(4, 3, generator=torch.Generator().manual_seed(step))).square().sum().backward()
+            if step < frozen:
+                next(net.parameters()).grad = None
+        descend(ours, optimizer, 0.1, 0.0)
+        reference.step()
+    for name, value in theirs.state_dict().items():
+        assert torch.equal(ours.state_dict()[name], value), name
 
 
 def test_decay_0_copies_the_net_with_its_buffers() -> None:

@@ -11,10 +11,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from scipy.stats import beta
+from scipy.stats import beta, norm
 
 from tasks.core import curation
-from tasks.core.promise import LEVEL, NEVER, OFFSET_D, fewest, needed, promise, shows, sizes
+from tasks.core.promise import (
+    BELIEF,
+    LEVEL,
+    NEVER,
+    OFFSET_G,
+    SLOPE_G,
+    SLOPES,
+    SPREAD,
+    fewest,
+    needed,
+    promise,
+    shows,
+    sizes,
+)
 
 Known = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]  # score, calibrated confidence, right
 
@@ -31,16 +44,14 @@ def _allowed(n: int, target: float) -> int:
 
 
 def _believed(known: Known, passes_K: NDArray[np.bool_], target: float) -> bool:
-    """Offset by offset, image by image: is it 99 % probable that those that pass are right often enough?"""
-    odds = [math.log(q / (1 - q)) for q in known[1].astype(np.float64).clip(1e-6, 1 - 1e-6)]
-    logs, reached = [], []
-    for offset in OFFSET_D:
-        prob = [1 / (1 + math.exp(-(one + offset))) for one in odds]
-        likely = sum(math.log(p if right else 1 - p) for p, right in zip(prob, known[2], strict=True))
-        logs.append(likely - offset**2 / 2)
-        reached.append(sum(p for p, here in zip(prob, passes_K, strict=True) if here) >= target * passes_K.sum())
-    weights = [math.exp(one - max(logs)) for one in logs]
-    return sum(w for w, yes in zip(weights, reached, strict=True) if yes) >= 0.99 * sum(weights)
+    """Image by image, at every offset and slope: are those that pass almost surely right often enough?"""
+    like_G, right_G = np.zeros(len(SLOPE_G)), np.zeros(len(SLOPE_G))
+    for sure, right, passes in zip(known[1].astype(np.float64).clip(1e-6, 1 - 1e-6), known[2], passes_K, strict=True):
+        prob_G = 1 / (1 + ((1 - sure) / sure) ** SLOPE_G * np.exp(-OFFSET_G))
+        like_G += np.log(prob_G if right else 1 - prob_G)
+        right_G += prob_G * passes
+    weight_G = np.exp(like_G - like_G.max()) * norm.pdf(OFFSET_G, 0, SPREAD) * norm.pdf(np.log(SLOPE_G), 0, SLOPES)
+    return bool(weight_G[right_G >= target * passes_K.sum()].sum() >= BELIEF * weight_G.sum())
 
 
 def _slow(known: Known, target: float) -> np.float32:
@@ -134,28 +145,28 @@ def test_a_class_says_how_many_labels_it_lacks() -> None:
 
 
 def test_luck_that_the_confidences_do_not_share_promises_nothing() -> None:
-    """80 of 80 right at a calibrated confidence of 0.94 is no 0.95, though it passes the test; at 0.98 it is, and 93
+    """80 of 80 right at a calibrated confidence of 0.94 is no 0.95, though it passes the test; at 0.99 it is, and 123
 
-    of 93 convince whatever the confidence.
+    of 123 at 0.94 are.
     """
     score_K, right_K = np.linspace(0.9, 0.5, 80, dtype=np.float32), np.ones(80, bool)
-    doubtful_K, sure_K = (np.full(80, value, np.float32) for value in (0.94, 0.98))
+    doubtful_K, sure_K = (np.full(80, value, np.float32) for value in (0.94, 0.99))
     assert shows(80, 0, 0.95)
     assert promise(score_K, doubtful_K, right_K, 0.95) == NEVER
-    assert needed(score_K, doubtful_K, right_K, 0.95) == 13
+    assert needed(score_K, doubtful_K, right_K, 0.95) == 43
     assert promise(score_K, sure_K, right_K, 0.95) == score_K[-1]
 
 
 @pytest.mark.parametrize("shift", [0.0, 1.0])
 def test_promises_of_classes_at_the_edge_are_kept(shift: float) -> None:
-    """Many classes, their precision drawn around the target, confidences off by an offset of `shift`: of those that
+    """Nine of ten classes just below the target, confidences off by an offset of `shift`: of those that are promised at
 
-    are promised at most 5 % are broken, where the test alone breaks 9 %.
+    most 5 % are broken, where the test alone breaks more than 10 %.
     """
     rng, target = np.random.default_rng(3), 0.9
     made = broken = alone = alone_broken = 0
-    for _ in range(3000):
-        true = rng.uniform(0.84, 0.93)
+    for _ in range(1000):
+        true = 0.885 if rng.random() < 0.9 else 0.97
         odds = np.log(true / (1 - true)) + shift * rng.normal()
         right_K = rng.random(120) < true
         sure_K = np.full(120, 1 / (1 + np.exp(-odds)), np.float32)
@@ -164,7 +175,8 @@ def test_promises_of_classes_at_the_edge_are_kept(shift: float) -> None:
         passed = shows(120, int((~right_K).sum()), target)
         alone, alone_broken = alone + passed, alone_broken + (passed and true < target)
     assert made > 50
-    assert broken / made <= 0.05 < alone_broken / alone
+    assert broken / made <= 0.05
+    assert alone_broken / alone > 0.1
 
 
 def test_a_closed_class_lets_people_through_and_nobody_else() -> None:

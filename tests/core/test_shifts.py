@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 
 from tasks.core.shifts import NOISE, SHIFTS, frames
-from tests.core.test_corruptions import IMAGES, SEEDS
+from tests.core.pictures import IMAGES, SEEDS
 
 
 @pytest.mark.parametrize("name", SHIFTS)

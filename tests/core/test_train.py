@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -9,28 +10,29 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load, save
 from torch import Tensor, nn
-from torch.nn.functional import one_hot
 
 from tasks.core.augment import Noise
 from tasks.core.predict import predict
-from tasks.core.train import Examples, Recipe, train
-from tasks.nets.catalog import build
-
-NOISE = Noise(num_ops=2, magnitude=5.0, crop=1, flip=True, cutout=2)
-RECIPE = Recipe(
-    steps=9, batch=6, ratio=2, lr=0.1, momentum=0.9, weight_decay=5e-4, warmup=2, ema=0.9, label_smoothing=0.1, clip=1.0
-)
+from tasks.core.train import Examples, Recipe, Validation, train
+from tests.core.small_training import NOISE, PARTS, RECIPE, VALIDATION
+from tests.core.small_training import examples as _examples
+from tests.core.small_training import net as _net
 
 
 class Interrupted(Exception):
     """Stands for a process that dies."""
 
 
-@settings(max_examples=4, deadline=None)
+@pytest.mark.parametrize(("recipe", "validation"), [(RECIPE, None), (PARTS, VALIDATION)])
+@settings(max_examples=3, deadline=None)
 @given(deaths=st.lists(st.integers(1, 8), min_size=1, max_size=2))
-def test_an_interrupted_run_ends_with_the_same_bits(deaths: list[int]) -> None:
-    """Killed after any steps and continued from the saved bytes: weights and statistics equal to the last bit."""
-    expected = train(_net(), _examples(5), _examples(9), RECIPE, NOISE, seed=3).state_dict()
+def test_an_interrupted_run_ends_with_the_same_bits(
+    recipe: Recipe, validation: Validation | None, deaths: list[int]
+) -> None:
+    """Killed after any steps and continued from the saved bytes: weights and statistics equal to the last bit, also
+    where a step is taken in parts and images kept aside choose among the steps."""
+    data = _net, _examples(5), _examples(9)
+    expected = _train(data, recipe, validation).state_dict()
     state: dict[str, Tensor] | None = None
     for death in sorted(deaths):
         kept: list[bytes] = []
@@ -41,10 +43,15 @@ def test_an_interrupted_run_ends_with_the_same_bits(deaths: list[int]) -> None:
                 raise Interrupted
 
         with pytest.raises(Interrupted):
-            train(_net(), _examples(5), _examples(9), RECIPE, NOISE, 3, state=state, save=die, save_every=1)
+            _train(data, recipe, validation, state=state, save=die, save_every=1)
         state = load(kept[-1])
-    resumed = train(_net(), _examples(5), _examples(9), RECIPE, NOISE, 3, state=state).state_dict()
+    resumed = _train(data, recipe, validation, state=state).state_dict()
     assert all(torch.equal(resumed[name], value) for name, value in expected.items())
+
+
+def _train(data: Any, recipe: Recipe, validation: Validation | None, **more: Any) -> nn.Module:
+    make, labeled, pseudo = data
+    return train(make(), labeled, pseudo, recipe, NOISE, 3, validation=validation, **more)
 
 
 def test_global_randomness_neither_matters_nor_changes() -> None:
@@ -132,19 +139,3 @@ def test_only_a_clean_net_predicts() -> None:
     assert whole.dtype == torch.float32
     torch.testing.assert_close(whole, parts)
     torch.testing.assert_close(whole.sum(dim=1), torch.ones(7))
-
-
-def _net() -> nn.Module:
-    with torch.random.fork_rng():
-        torch.manual_seed(11)
-        return build("wrn10", channels=1, classes=2, width=1, dropout=0.2, stochastic_depth=0.2)
-
-
-def _examples(n: int) -> Examples:
-    """Images whose upper (class 0) or lower (class 1) half is bright."""
-    gen = torch.Generator().manual_seed(n)
-    label_N = torch.arange(n) % 2
-    image_NCHW = torch.randint(0, 90, (n, 1, 8, 8), generator=gen)
-    rows_8 = torch.arange(8) // 4
-    image_NCHW += 150 * (rows_8 == label_N[:, None])[:, None, :, None]
-    return Examples(image_NCHW.to(torch.uint8), one_hot(label_N, 2).float(), torch.ones(n, dtype=torch.int64))

@@ -1,10 +1,13 @@
 """Every net of the catalog: forms, noise switches, and weights that follow from the seed."""
 
+from functools import cache
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from tasks.nets.catalog import NETS, build
+from tasks.nets.ladder import FAMILIES, grown, rungs
 from tasks.nets.names import PLAIN, RESIDUAL
 from tasks.nets.wrn import Block, WideResNet
 
@@ -37,14 +40,20 @@ def test_images_in_logits_out(name: str, channels: int, height: int, width: int)
         ("wrn28", 10, 3, 2, 1_467_610),  # TorchSSL's WRN-28-2
         ("wrn28", 10, 3, 10, 36_479_194),  # 36.5M in the paper
         ("resnet9", 10, 3, 4, 6_573_130),
+        ("wrn16", 10, 3, 4, 2_748_890),  # 2.7M in the paper
+        ("wrn16", 10, 3, 8, 10_961_370),  # 11.0M in the paper
         ("torchvision/resnet18", 1000, 3, 1, 11_689_512),
+        ("torchvision/resnet34", 1000, 3, 1, 21_797_672),
+        ("torchvision/resnet50", 1000, 3, 1, 25_557_032),
+        ("torchvision/efficientnet_b0", 1000, 3, 1, 5_288_548),  # 5.3M in the paper, as its successors
+        ("torchvision/efficientnet_b1", 1000, 3, 1, 7_794_184),  # 7.8M
+        ("torchvision/efficientnet_b2", 1000, 3, 1, 9_109_994),  # 9.2M
+        ("torchvision/efficientnet_b7", 1000, 3, 1, 66_347_960),  # 66M
     ],
 )
 def test_as_many_weights_as_published(name: str, classes: int, channels: int, width: int, published: int) -> None:
     """Not one weight more or less than the published net."""
-    with torch.device("meta"):
-        net = build(name, channels=channels, classes=classes, width=width, dropout=0.0, stochastic_depth=0.0)
-    assert sum(p.numel() for p in net.parameters()) == published
+    assert _count(name, width, channels, classes) == published
 
 
 def test_lenet_has_the_papers_60000_weights() -> None:
@@ -136,6 +145,43 @@ def test_an_unknown_net_names_the_known_ones() -> None:
     """A typo is answered with the list."""
     with pytest.raises(ValueError, match=r"unknown net 'wrn99'; known: .*wrn10"):
         build("wrn99", channels=1, classes=2, width=1, dropout=0.0, stochastic_depth=0.0)
+
+
+@pytest.mark.parametrize(
+    ("net", "width", "factor", "larger"),
+    [
+        ("wrn28", 2, 2.0, ("wrn28", 3)),  # 1.47M, 3.3M
+        ("wrn28", 2, 20.0, ("wrn28", 10)),
+        ("wrn10mp", 1, 1.01, ("wrn10mp", 2)),
+        ("lenet5", 1, 2.0, ("lenet5", 2)),
+        ("torchvision/efficientnet_b0", 1, 1.4, ("torchvision/efficientnet_b1", 1)),
+        ("torchvision/efficientnet_b0", 1, 1.5, ("torchvision/efficientnet_b2", 1)),
+        ("torchvision/resnet18", 1, 2.0, ("torchvision/resnet50", 1)),
+    ],
+)
+def test_the_ladder_grows_by_the_stated_factor(net: str, width: int, factor: float, larger: tuple[str, int]) -> None:
+    """The smallest net of the family with that many parameters: the rung before it has too few."""
+
+    least = factor * _count(net, width)
+    assert grown(net, width, least, _count) == larger
+    before = [(net, width), *rungs(net, width)]
+    assert _count(*before[before.index(larger) - 1]) < least <= _count(*larger)
+
+
+def test_every_family_of_the_ladder_grows() -> None:
+    """Names that torchvision has, each with more parameters than the one before; beyond the last one nothing."""
+    for family in FAMILIES:
+        sizes = [_count(name, 1) for name in family[:2]]
+        assert sizes == sorted(set(sizes)), family
+    with pytest.raises(ValueError, match="efficientnet_b7 x1 is the largest of its family"):
+        grown("torchvision/efficientnet_b7", 1, 1e9, lambda _name, _width: 0)
+
+
+@cache
+def _count(name: str, width: int, channels: int = 3, classes: int = 1000) -> int:
+    with torch.device("meta"):
+        net = build(name, channels=channels, classes=classes, width=width, dropout=0.0, stochastic_depth=0.0)
+    return sum(p.numel() for p in net.parameters())
 
 
 def _build(
