@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from PIL import Image, UnidentifiedImageError
 
+from tasks.images import png
 from tasks.images.jpeg import decoded, plain_frame
 from tasks.images.record import Refusal
 from tasks.images.sniff import DEEP, EIGHT_BIT, HEAD, has_cut_tail, sniff, webp_size
@@ -39,7 +40,8 @@ def check(content: bytes, path: str, max_pixels: int) -> Sound | Refusal:
         return format_
     if format_ == "WEBP" and (size := webp_size(content[:HEAD])) and size[0] * size[1] > max_pixels:
         return _too_large(*size, max_pixels)
-    verdict = (_plain(content, max_pixels) if format_ == "JPEG" else None) or _decoded(content, format_, max_pixels)
+    plain = {"JPEG": _plain_jpeg, "PNG": _plain_png}.get(format_)
+    verdict = (plain(content, max_pixels) if plain else None) or _decoded(content, format_, max_pixels)
     if format_ == "JPEG" and has_cut_tail(content):
         why = "the data end in zeros and without an end marker: a copy that was cut short?"
         return Refusal("suspect_tail", why, sound=verdict if isinstance(verdict, Sound) else None)
@@ -56,7 +58,7 @@ def _decoded(content: bytes, format_: str, max_pixels: int) -> Sound | Refusal:
         return _damaged(error, format_)
 
 
-def _plain(content: bytes, max_pixels: int) -> Sound | None:
+def _plain_jpeg(content: bytes, max_pixels: int) -> Sound | None:
     """A sound plain JPEG, by Pillow's decoder without Pillow's reading of the header: a third of a small file's time.
 
     None where anything is unusual or wrong: then the long way is gone, and says what.
@@ -69,6 +71,17 @@ def _plain(content: bytes, max_pixels: int) -> Sound | None:
     if image is None or image.getpixel((image.width - 1, image.height - 1)) == _grey(mode):
         return None
     return Sound("JPEG", mode, width, height, many_frames=False)
+
+
+def _plain_png(content: bytes, max_pixels: int) -> Sound | None:
+    """A sound plain PNG, by inflating it: half of Pillow's time or less. None: the long way says what is wrong."""
+    frame = png.plain_frame(content)
+    if frame is None or frame[1] * frame[2] > max_pixels:
+        return None
+    mode, width, height, data = frame
+    if not png.inflates(data, mode, width, height):
+        return None
+    return Sound("PNG", mode, width, height, many_frames=False)
 
 
 def _check_open(image: Image.Image, format_: str, max_pixels: int) -> Sound | Refusal:

@@ -49,7 +49,7 @@ class Images:
 
         Every part is read once, however many images are wanted: the way through a pool that is larger than memory.
         The next batch is read while the caller works on this one, unless torch keeps every core busy: then there is no
-        idle time to use, and its threads, which wait for each other at every layer, would be thrown out of step.
+        idle time to use.
         """
         batches = self._batches(Wanted(ids), image, size)
         return _ahead(batches) if has_idle_cores() else batches

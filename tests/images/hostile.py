@@ -3,7 +3,7 @@
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -48,4 +48,24 @@ def damaged(count: int) -> Iterator[bytes]:
             other = SEEDS[int(random.integers(len(SEEDS)))]
             start = int(random.integers(len(other)))
             content[at : at + int(random.integers(200))] = other[start : start + int(random.integers(200))]
+        yield bytes(content)
+
+
+def changed(kinds: Sequence[bytes], count: int, head: int) -> Iterator[bytes]:
+    """Each kind in turn with a bit changed, a piece cut out, its end cut off or bytes put in; half of that happens in
+
+    the first `head` bytes. The same ones every time.
+    """
+    random = np.random.default_rng(0)
+    for number in range(count):
+        content = bytearray(kinds[number % len(kinds)])
+        at = int(random.integers(2, head if number % 2 else len(content)) % len(content))
+        if number % 5 == 0:
+            del content[at : at + int(random.integers(1, 200))]
+        elif number % 5 == 1:
+            del content[at:]
+        elif number % 5 == 2:
+            content[at:at] = random.bytes(int(random.integers(1, 40)))
+        else:
+            content[at] ^= 1 << int(random.integers(8))
         yield bytes(content)

@@ -87,8 +87,8 @@ def test_the_walk_finds_what_os_walk_finds(tmp_path_factory: pytest.TempPathFact
 
 def _sources(workspace: Workspace, sources: dict[str, dict[str, Any]]) -> None:
     path = workspace.folder / "params.yaml"
-    settings = yaml.safe_load(path.read_text())
-    path.write_text(yaml.safe_dump({**settings, "sources": sources}))
+    settings = yaml.load(path.read_text(), yaml.CSafeLoader)
+    path.write_text(yaml.dump({**settings, "sources": sources}, Dumper=yaml.CSafeDumper))
 
 
 def test_labels_may_come_from_another_source(tmp_path: Path) -> None:

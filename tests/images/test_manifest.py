@@ -1,7 +1,5 @@
 """The manifest source: Hugging Face's Parquet, plain Parquet and CSV, and rows that cannot be right."""
 
-import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +10,9 @@ import pytest
 from tasks.errors import UserError
 from tasks.images import manifest
 from tasks.images.record import Refusal
-from tests.images.workspace import Workspace, picture, write_all
+from tests.images.workspace import Workspace, picture, write_all, write_hf
 
 NAMES = ["zebra", "ant", "bee"]
-
-
-def write_hf(path: Path, rows: Sequence[tuple[bytes | None, str | None, int | None]], names: Sequence[str]) -> None:
-    """A table as Hugging Face's `datasets` writes it: bytes, path and label index."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    features = {"image": {"_type": "Image"}, "label": {"names": [*names], "_type": "ClassLabel"}}
-    images = pa.array(
-        [{"bytes": content, "path": name} for content, name, _ in rows],
-        pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())]),
-    )
-    labels = pa.array([label for *_, label in rows], pa.int64())
-    table = pa.table({"image": images, "label": labels})
-    pq.write_table(table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})}), path)
 
 
 def _rows(path: Path) -> list[tuple[str, str | None, str | None]]:

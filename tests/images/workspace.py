@@ -2,13 +2,16 @@
 
 import contextlib
 import io
+import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import yaml
 from PIL import Image
 
@@ -34,12 +37,25 @@ def write_all(root: Path, content_of: Mapping[str, bytes]) -> None:
         path.write_bytes(content)
 
 
+def write_hf(path: Path, rows: Sequence[tuple[bytes | None, str | None, int | None]], names: Sequence[str]) -> None:
+    """A table as Hugging Face's `datasets` writes it: bytes, path and label index."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    features = {"image": {"_type": "Image"}, "label": {"names": [*names], "_type": "ClassLabel"}}
+    images = pa.array(
+        [{"bytes": content, "path": name} for content, name, _ in rows],
+        pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())]),
+    )
+    labels = pa.array([label for *_, label in rows], pa.int64())
+    table = pa.table({"image": images, "label": labels})
+    pq.write_table(table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})}), path)
+
+
 class Workspace:
     """A working directory with params.yaml; the source lies in `source` unless the settings say otherwise."""
 
     def __init__(self, folder: Path, **sections: Mapping[str, Any]) -> None:
         self.folder = folder
-        settings = yaml.safe_load((ROOT / "params.yaml").read_text())
+        settings = yaml.load((ROOT / "params.yaml").read_text(), yaml.CSafeLoader)
         defaults = {
             "ingest": {"max_bad_fraction": 1.0},
             "scan": {"settle_seconds": 0, "rehash": 0.0},
@@ -50,7 +66,7 @@ class Workspace:
         for name, values in [*defaults.items(), *sections.items()]:
             settings[name].update(values)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "params.yaml").write_text(yaml.safe_dump(settings))
+        (folder / "params.yaml").write_text(yaml.dump(settings, Dumper=yaml.CSafeDumper))
         self._settle()
 
     def _settle(self) -> None:
