@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from tasks.decisions import nearest
-from tasks.review.corrections import CLASS_TAG, Refused
+from tasks.review.corrections import Refused, named, unclear
 
 TAGS = ("unsure", "none")  # a class of such a name is tagged `class:none`
 Answer = tuple[str, str]  # action of tasks/audits.py, and the class where it names one
@@ -33,7 +33,7 @@ def interpret(rows: Iterable[Row], classes: Sequence[str]) -> tuple[dict[str, An
     answers: dict[str, Answer] = {}
     refused: list[Refused] = []
     for row in rows:
-        odd = [_unclear(tag, classes) for tag in row.tags if not _is_clear(tag, classes)]
+        odd = [unclear(tag, classes, TAGS) for tag in row.tags if not _is_clear(tag, classes)]
         if row.label and row.label not in classes:
             odd.append(f"the answer {row.label!r} is not a class{nearest(row.label, classes)}")
         if odd:
@@ -49,17 +49,8 @@ def interpret(rows: Iterable[Row], classes: Sequence[str]) -> tuple[dict[str, An
 
 
 def _is_clear(tag: str, classes: Sequence[str]) -> bool:
-    return tag in TAGS or _named(tag) in classes
+    return tag in TAGS or named(tag) in classes
 
 
 def _means(tag: str) -> Answer:
-    return (tag, "") if tag in TAGS else ("class", _named(tag))
-
-
-def _named(tag: str) -> str:
-    return tag.removeprefix(CLASS_TAG).strip()
-
-
-def _unclear(tag: str, classes: Sequence[str]) -> str:
-    near = nearest(_named(tag), (*classes, *TAGS))
-    return f"the tag {tag!r} is neither a class nor one of {', '.join(TAGS)}{near}"
+    return (tag, "") if tag in TAGS else ("class", named(tag))

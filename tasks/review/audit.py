@@ -19,7 +19,7 @@ from tasks.audits import Said
 from tasks.decisions import nearest
 from tasks.errors import UserError
 from tasks.params import Settings
-from tasks.review import answers, blind, database, pictures, rows, session
+from tasks.review import answers, app, blind, database, pictures, rows, session
 from tasks.review.corrections import Refused
 
 HOME = files.WORK / "audit"
@@ -103,7 +103,7 @@ def build(round_: str, n: int, who: str, settings: Settings) -> Shown:
 
     Two people get the same images, each in a data set and an order of their own.
     """
-    who = _named(who)
+    who = ledger.person(who)
     with session.alone():
         key = _drawn(round_, n, who, settings)
         older = sum(1 for other in _keys(round_, who) if other.table != key.table)
@@ -126,7 +126,7 @@ def build(round_: str, n: int, who: str, settings: Settings) -> Shown:
 
 def sync(round_: str, who: str) -> Synced:
     """Bring one person's answers of a round into the ledger; doing it twice changes nothing."""
-    who = _named(who)
+    who = ledger.person(who)
     with session.alone():
         rows.published(files.SPLIT, "split")
         classes: list[str] = files.read_json(files.SPLIT / "classes.json")
@@ -148,7 +148,7 @@ def sync(round_: str, who: str) -> Synced:
 
 def open_app(name: str, port: int) -> None:
     """Serve the App on the pictures that have no answer yet, until Ctrl-C."""
-    session.open_app(name, port, view=blind.VIEW)
+    app.serve(name, port, blind.VIEW)
 
 
 def _answers(key: Key, data: Any, classes: Sequence[str]) -> tuple[list[Said], list[Refused]]:
@@ -208,9 +208,3 @@ def _refuse_to_lose(data: Any, key: Key) -> None:
     if any(known.get(row.of) != (row.action, row.answer) for row in _answers(key, data, classes)[0]):
         what = f"the pictures of {key.data_set} are gone, and it holds answers that are in no ledger yet"
         raise UserError("unsynced", what, f"`understudy audit --round {key.round} --sync`, then audit again")
-
-
-def _named(who: str) -> str:
-    if not who.strip():
-        raise UserError("no_name", "an answer needs a name to it", 'git config user.name "Your Name"')
-    return ledger.name(who)

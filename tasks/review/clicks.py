@@ -5,16 +5,16 @@ keys: those are in tasks/review/plugin.
 """
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from tasks import ledger
 from tasks.core.audit import clopper_pearson
 from tasks.decisions import Decision, in_words, nearest
 from tasks.errors import UserError
-from tasks.review import spool
-from tasks.review.corrections import is_clear
+from tasks.review import dataset, spool
 from tasks.review.rows import CARRIED
 from tasks.review.spool import Click
 
@@ -23,14 +23,13 @@ QUEUE = "queue_reason"  # why an image stands in the budgeted queue, where there
 RANDOM = "random"  # the slice of the queue that an estimate may rest on
 BATCH = 50
 MOST_AT_ONCE = 200  # accepted without being selected
-SEEN = ["id", "image_id", "shown", "review.label", "decision"]
+SEEN = ["image_id", "shown", "review.label", "decision"]
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
     """One sample as it stands in FiftyOne."""
 
-    sample: str
     image_id: str
     shown: str
     label: str  # in `review`; empty where it was cleared
@@ -50,41 +49,42 @@ def decide(data: Any, samples: Sequence[str], action: str, name: str = "", who: 
     if action == "class" and name not in classes:
         what = f"{name!r} is not a class{nearest(name, classes)}"
         raise UserError("unknown_class", what, f"use one of {', '.join(classes)}")
-    when, rows = datetime.now(UTC).isoformat(timespec="seconds"), _rows(data, samples)
+    person, when = _person(who), datetime.now(UTC).isoformat(timespec="seconds")
     clicks = []
-    for row in rows:
+    for row in _rows(data, samples):
         meant, new = _meaning(row, action, name)
-        said = Decision(row.image_id, meant, row.shown, new, _name(who), when, data.info["table"])
+        said = Decision(row.image_id, meant, row.shown, new, person, when, data.info["table"])
         clicks.append(Click(said, row.shown, row.words))
     spool.add(data.info["round"], clicks)
-    _show(data, {row.sample: click.said for row, click in zip(rows, clicks, strict=True)})
+    dataset.settle(data, (click.said for click in clicks))
     return clicks
 
 
-def take_back(data: Any, who: str | None = None) -> int:
-    """Revert this person's last operation, the whole selection at once, also after a sync; returns how many images."""
-    round_ = data.info["round"]
-    found = spool.last(round_, _name(who))
+def take_back(data: Any, who: str | None = None) -> list[str]:
+    """Revert this person's last operation, the whole selection at once, and return its samples.
+
+    One that no sync has seen never reaches the ledger. Of one that the ledger has, rows are to follow that say again
+    what was said before it, or `undo` where nothing was. UserError where there is none to take back.
+    """
+    round_, person, when = data.info["round"], _person(who), datetime.now(UTC).isoformat(timespec="seconds")
+    found = spool.take_back(round_, person, lambda last: [_reverse(click, when) for click in last.clicks])
     if found is None:
-        raise UserError("nothing_to_undo", f"there is no click of {_name(who)} to take back", "tag the picture `undo`")
-    if not found.synced:
-        spool.drop(round_, found.name)
-    else:
-        when = datetime.now(UTC).isoformat(timespec="seconds")
-        spool.add(round_, [_reverse(click, when) for click in found.clicks], takes_back=found.name)
-    before = {click.said.image_id: click for click in found.clicks}
-    view = data.select_by("image_id", list(before))
-    rows = {sample: before[image_id] for sample, image_id in zip(*view.values(["id", "image_id"]), strict=True)}
-    _set(data, {sample: (click.label, click.words) for sample, click in rows.items()})
-    return len(found.clicks)
+        raise UserError("nothing_to_undo", f"there is no click of {person} to take back", "tag the picture `undo`")
+    before = {click.said.image_id: (click.label, click.words) for click in found.clicks}
+    dataset.show(data, before)
+    replay(
+        data, [click for click in spool.pending(round_) if click.said.who != person and click.said.image_id in before]
+    )
+    found_samples: list[str] = data.select_by("image_id", list(before)).values("id")
+    return found_samples
 
 
 def replay(data: Any, waiting: Iterable[Click]) -> None:
     """Show clicks that no sync has seen in a data set that may not know them: it is new, or was down meanwhile."""
     said = {click.said.image_id: click.said for click in waiting}
     view = data.select_by("image_id", list(said))
-    now = zip(*view.values(["id", "image_id", "decision"]), strict=True)
-    _show(data, {sample: said[i] for sample, i, words in now if words != in_words(said[i])})
+    now = dict(zip(*view.values(["image_id", "decision"]), strict=True))
+    dataset.settle(data, (said[i] for i, words in now.items() if words != in_words(said[i])))
 
 
 def next_batch(data: Any, size: int = BATCH) -> list[str]:
@@ -172,47 +172,24 @@ def _meaning(row: Row, action: str, name: str) -> tuple[str, str]:
 
 def _reverse(click: Click, when: str) -> Click:
     """The click that says again what was said before one that a ledger has."""
-    action, _, name = click.words.removeprefix(CARRIED).partition(": ")
     said = click.said
     if click.words.startswith("conflict"):
         what = f"the click on {said.image_id} settled a conflict, and the ledger has it"
         raise UserError("settled", what, "say what is right instead")
-    if click.words.startswith(CARRIED) and action != "reject":
-        action, name = "relabel", action
-    back = Decision(said.image_id, action or "undo", said.new or click.label, name, said.who, when, said.table)
-    return Click(back, said.new or click.label, in_words(said))
+    action, _, name = click.words.removeprefix(CARRIED).partition(": ")
+    shown = said.new or click.label
+    back = Decision(said.image_id, action or "undo", shown, name, said.who, when, said.table)
+    return Click(back, shown, in_words(said))
 
 
 def _rows(data: Any, samples: Sequence[str]) -> list[Row]:
     columns = data.select(list(samples), ordered=True).values(SEEN)
-    return [Row(*(value or "" for value in row)) for row in zip(*columns, strict=True)]
+    rows = [Row(*(value or "" for value in row)) for row in zip(*columns, strict=True)]
+    if len(rows) < len(set(samples)):
+        what = f"{len(set(samples)) - len(rows)} of these pictures are not in {data.name} any more: it was made anew"
+        raise UserError("gone", what, "reload the page")
+    return rows
 
 
-def _show(data: Any, said: Mapping[str, Decision]) -> None:
-    """As a sync shows what it wrote: the label said, or the teacher's, counts as shown from now on."""
-    if said:
-        view = data.select(list(said))
-        teacher = dict(zip(*view.values(["id", "teacher.label"]), strict=True))
-        _set(data, {sample: (d.new or teacher[sample] or "", in_words(d)) for sample, d in said.items()})
-
-
-def _set(data: Any, rows: Mapping[str, tuple[str, str]]) -> None:
-    """Label and words of samples; tags that a sync would act on are answered by what was said now."""
-    import fiftyone as fo
-
-    if not rows:
-        return
-    view = data.select(list(rows))
-    if tags := [tag for tag in view.distinct("tags") if is_clear(tag, data.info["classes"])]:
-        view.untag_samples(tags)
-    labels = {sample: fo.Classification(label=label) if label else None for sample, (label, _) in rows.items()}
-    data.set_values("review", labels, key_field="id")
-    data.set_values("shown", {sample: label for sample, (label, _) in rows.items()}, key_field="id")
-    data.set_values("decision", {sample: words for sample, (_, words) in rows.items()}, key_field="id")
-
-
-def _name(who: str | None) -> str:
-    name = (who if who is not None else os.environ.get(WHO, "")).strip()
-    if not name:
-        raise UserError("no_name", "a decision needs a name to it", "`understudy review --who NAME`")
-    return name
+def _person(who: str | None) -> str:
+    return ledger.person(os.environ.get(WHO, "") if who is None else who)

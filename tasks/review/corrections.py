@@ -48,7 +48,9 @@ def interpret(
     made: list[Decision] = []
     refused: list[Refused] = []
     for row in rows:
-        refused += [Refused(row.image_id, _unclear(tag, classes)) for tag in row.tags if not is_clear(tag, classes)]
+        refused += [
+            Refused(row.image_id, unclear(tag, classes, TAG_ACTIONS)) for tag in row.tags if not is_clear(tag, classes)
+        ]
         meanings = _meanings(row, classes)
         if not meanings:
             continue
@@ -62,7 +64,7 @@ def interpret(
 
 def is_clear(tag: str, classes: Sequence[str]) -> bool:
     """Whether a tag says something that a sync acts on; others are listed and left where they are."""
-    return tag in TAG_ACTIONS or _named(tag) in classes
+    return tag in TAG_ACTIONS or named(tag) in classes
 
 
 def _meanings(row: Row, classes: Sequence[str]) -> set[Meaning]:
@@ -76,11 +78,12 @@ def _meanings(row: Row, classes: Sequence[str]) -> set[Meaning]:
 def _means(tag: str, row: Row) -> Meaning:
     if tag in ("reject", "undo"):
         return tag, ""
-    name = row.label if tag == "accept" else _named(tag)
+    name = row.label if tag == "accept" else named(tag)
     return ("accept" if name == row.shown else "relabel"), name
 
 
-def _named(tag: str) -> str:
+def named(tag: str) -> str:
+    """The class that a tag names, whether there is such a one or not."""
     return tag.removeprefix(CLASS_TAG).strip()
 
 
@@ -97,13 +100,17 @@ def _objection(row: Row, meanings: set[Meaning], classes: Sequence[str], known: 
     return ""
 
 
-def _unclear(tag: str, classes: Sequence[str]) -> str:
-    near = nearest(_named(tag), (*classes, *TAG_ACTIONS))
-    return f"the tag {tag!r} is neither a class nor one of {', '.join(TAG_ACTIONS)}{near}"
+def unclear(tag: str, classes: Sequence[str], actions: Sequence[str]) -> str:
+    """Why a tag says nothing, with what may have been meant."""
+    return (
+        f"the tag {tag!r} is neither a class nor one of {', '.join(actions)}{nearest(named(tag), (*classes, *actions))}"
+    )
 
 
-def without_stale(made: Iterable[Decision], now: Mapping[str, str | None]) -> tuple[list[Decision], list[Refused]]:
-    """Split decisions that were made on an older label table.
+def without_stale(
+    made: Iterable[Decision], now: Mapping[str, str | None], table: str
+) -> tuple[list[Decision], list[Refused]]:
+    """Split off the judgements of an older label table than `table`, the hash of today's, that say something else now.
 
     A class stands on its own. `accept` and `reject` judge the label that was shown, so they count only where `now`, the
     label table of today, still says the same.
@@ -112,7 +119,7 @@ def without_stale(made: Iterable[Decision], now: Mapping[str, str | None]) -> tu
     stale: list[Refused] = []
     for decision in made:
         today = now[decision.image_id]
-        if decision.action in ("accept", "reject") and today != decision.old:
+        if decision.table != table and decision.action in ("accept", "reject") and today != decision.old:
             why = f"{decision.action} was said of {decision.old!r}; the label table has {today!r} by now: look again"
             stale.append(Refused(decision.image_id, why))
         else:

@@ -15,6 +15,7 @@ from tasks.errors import UserError
 
 HOME = Path(".fiftyone")
 PLUGIN = Path(__file__).resolve().parent / "plugin"
+BLIND = "UNDERSTUDY_BLIND"  # set for the server of a blind audit: it offers neither buttons nor lineage
 URI = "FIFTYONE_DATABASE_URI"
 PORT = "FIFTYONE_PRIVATE_DATABASE_PORT"  # how FiftyOne tells its own child processes where mongod listens
 

@@ -1,13 +1,14 @@
 """The FiftyOne data set of one round, made from rows and pictures."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+from datetime import UTC, datetime
 from typing import Any
 
 import pandas as pd
+from pymongo import UpdateOne
 
 from tasks.decisions import Decision, conflict_in_words, in_words
-from tasks.review import documents, lineage, views
+from tasks.review import documents, lineage, pictures, views, workspaces
 from tasks.review.corrections import Row, is_clear
 from tasks.review.documents import COUNTS, LABELS, NUMBERS, TEXTS
 from tasks.review.pictures import Picture
@@ -34,11 +35,11 @@ def name_of(round_: str) -> str:
 
 
 def create(
-    fo: Any, round_: str, rows: pd.DataFrame, pictures: Iterable[tuple[str, Picture]], classes: Sequence[str]
+    fo: Any, round_: str, rows: pd.DataFrame, written: Iterable[tuple[str, Picture]], classes: Sequence[str]
 ) -> Any:
-    """Make the data set anew, with its indexes, label schema, saved views and sidebar, and return it.
+    """Make the data set anew, with its indexes, label schema, saved views, workspace and sidebar, and return it.
 
-    `pictures` yields every image_id of the rows once, in any order. Until `finish` is called it is not persistent: what
+    `written` yields every image_id of the rows once, in any order. Until `finish` is called it is not persistent: what
     a killed build leaves behind, FiftyOne removes.
     """
     name = name_of(round_)
@@ -46,20 +47,22 @@ def create(
         fo.delete_dataset(name)
     data = fo.Dataset(name)
     _declare(fo, data)
-    documents.insert(data, documents.of(round_, rows, pictures))
+    documents.insert(data, documents.of(round_, rows, written))
     data.create_index("image_id", unique=True)
     for path in SORTED_BY:
         data.create_index(path)
     _freeze(data)
     _make_editable(data, classes)
     views.save(data, classes, is_queued=bool(rows["queue_rank"].notna().any()))
+    workspaces.save(fo, data)
     _arrange(fo, data)
     return data
 
 
 def finish(data: Any, key: str, table: str, pool: int, round_: str, classes: Sequence[str]) -> None:
     """Mark the data set as complete and lasting; `table` is the hash of the label table it shows, of `pool` images."""
-    data.info = {"key": key, "table": table, "pool": pool, "round": round_, "classes": list(classes)}
+    about = {"key": key, "table": table, "pool": pool, "round": round_, "classes": list(classes)}
+    data.info = about | {"pictures": pictures.count(pictures.folder(round_))}
     data.persistent = True
 
 
@@ -71,8 +74,8 @@ def find(fo: Any, round_: str) -> Any | None:
 
 
 def pictures_exist(data: Any) -> bool:
-    """Whether every picture is still there: .work may have been deleted."""
-    return all(Path(path).exists() for path in data.values("filepath"))
+    """Whether as many pictures are there as were written: .work may have been deleted."""
+    return bool(pictures.count(pictures.folder(data.info["round"])) == data.info.get("pictures"))
 
 
 def read(data: Any) -> Iterator[Row]:
@@ -94,21 +97,32 @@ def show_conflicts(data: Any, conflicts: Mapping[str, Sequence[Decision]]) -> No
         data.match({"image_id": image_id}).set_field("decision", conflict_in_words(voices)).save(["decision"])
 
 
-def settle(fo: Any, data: Any, made: Sequence[Decision], classes: Sequence[str]) -> None:
-    """Show what was written to the ledger: tags off first, then label, decision and shown.
+def settle(data: Any, made: Iterable[Decision]) -> None:
+    """Show decisions that stand in a ledger, or on their way to it: the label said, or the teacher's, and the words."""
+    said = {decision.image_id: decision for decision in made}
+    if said:
+        view = data.select_by("image_id", list(said))
+        teacher = dict(zip(*view.values(["image_id", "teacher.label"]), strict=True))
+        show(data, {i: (said[i].new or name or "", in_words(said[i])) for i, name in teacher.items()})
 
-    Tags are an inbox that a sync empties; those it does not understand stay.
+
+def show(data: Any, rows: Mapping[str, tuple[str, str]]) -> None:
+    """Set label and words of images, and count the label as the one shown: one write an image, so that a sync at the
+    same time sees all of it or nothing.
+
+    Tags are an inbox: those that a sync would act on are answered by this and taken off first, others stay.
     """
-    if not made:
+    if not rows:
         return
-    view = data.select_by("image_id", [decision.image_id for decision in made])
-    if tags := [tag for tag in view.distinct("tags") if is_clear(tag, classes)]:
+    view = data.select_by("image_id", list(rows))
+    if tags := [tag for tag in view.distinct("tags") if is_clear(tag, data.info["classes"])]:
         view.untag_samples(tags)
-    teacher = dict(zip(*view.values(["image_id", "teacher.label"]), strict=True))
-    label = {d.image_id: d.new or teacher[d.image_id] for d in made}
-    data.set_values("review", {i: fo.Classification(label=name) for i, name in label.items()}, key_field="image_id")
-    data.set_values("shown", label, key_field="image_id")
-    data.set_values("decision", {d.image_id: in_words(d) for d in made}, key_field="image_id")
+    now = datetime.now(UTC)
+    writes = []
+    for image_id, (label, words) in rows.items():
+        new = {"review": documents.label(label or None), "shown": label, "decision": words, "last_modified_at": now}
+        writes.append(UpdateOne({"image_id": image_id}, {"$set": new}))
+    data._bulk_write(writes)
 
 
 def picture_metadata(fo: Any, picture: Picture) -> Any:

@@ -5,6 +5,7 @@ would have written (a test holds one against the other), so its version is pinne
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 from itertools import islice
 from random import Random
@@ -49,14 +50,27 @@ COUNTS = {
 
 
 def insert(data: Any, documents: Iterable[Document]) -> None:
-    """Write all documents into an empty data set that declares their fields."""
+    """Write all documents into an empty data set that declares their fields.
+
+    One batch is on its way to mongod while the next one is made. None waits for mongod's journal: what is written after
+    them does (tasks/review/database.py), and the journal keeps the order.
+    """
+    from pymongo import WriteConcern
+
     data.media_type = "image"
+    target = data._sample_collection.with_options(write_concern=WriteConcern(w=1, j=False))
     now, dice, documents = datetime.now(UTC), Random(0), iter(documents)
-    while some := list(islice(documents, BATCH)):
-        for document in some:
-            document |= {"_dataset_id": data._doc.id, "created_at": now, "last_modified_at": now}
-            document["_rand"] = 0.999 + 0.001 * dice.random()  # the range FiftyOne draws from
-        data._sample_collection.insert_many(some, ordered=False)
+    about = {"_dataset_id": data._doc.id, "created_at": now, "last_modified_at": now}
+    with ThreadPoolExecutor(1) as sender:
+        sent: Future[Any] | None = None
+        while some := list(islice(documents, BATCH)):
+            for document in some:
+                document.update(about, _rand=0.999 + 0.001 * dice.random())  # the range FiftyOne draws from
+            if sent is not None:
+                sent.result()
+            sent = sender.submit(target.insert_many, some, ordered=False)
+        if sent is not None:
+            sent.result()
 
 
 def of(round_: str, rows: pd.DataFrame, pictures: Iterable[tuple[str, Picture]]) -> Iterator[Document]:
@@ -83,16 +97,16 @@ def _document(round_: str, row: Mapping[Any, Any], picture: Picture) -> Document
             "num_channels": picture.channels,
         },
         "_media_type": "image",
-        "teacher": _label(row["teacher"], row["prob"]),
-        "review": _label(row["shown"], None),
-        "student": _label(row["student"], row["student_prob"]),
+        "teacher": label(row["teacher"], row["prob"]),
+        "review": label(row["shown"]),
+        "student": label(row["student"], row["student_prob"]),
         "round": round_,
         "lineage": lineage.document(row),
     }
     return {name: value for name, value in (document | plain).items() if value is not None}
 
 
-def _label(name: str | None, confidence: float | None) -> Document | None:
+def label(name: str | None, confidence: float | None = None) -> Document | None:
     """A Classification."""
     if name is None:
         return None

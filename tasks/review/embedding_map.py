@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tasks.params import Settings
+from tasks.review import workspaces
 from tasks.review.features import Features
 
 MAP, SIMILAR = "map", "similar"  # keys of the brain runs
@@ -43,13 +44,7 @@ def add(fo: Any, data: Any, shown: Sequence[str], seen: Features, settings: Sett
         view, points=plane(reduced_ND, settings.review.map, settings.seed), brain_key=MAP, verbose=False
     )
     brain.compute_similarity(view, embeddings=reduced_ND, brain_key=SIMILAR, backend="sklearn", metric="cosine")
-    for name, field in (COLORED | (BY_QUEUE if queued else {})).items():
-        panels = [
-            fo.Panel(type="Samples", pinned=True),
-            fo.Panel(type="Embeddings", state={"brainResult": MAP, "colorByField": field}),
-        ]
-        halves = [fo.Space(children=[panel], orientation="horizontal") for panel in panels]
-        data.save_workspace(name, fo.Space(children=halves, orientation="horizontal"))
+    workspaces.save_maps(fo, data, COLORED | (BY_QUEUE if queued else {}))
 
 
 def reduce(feature_ND: np.ndarray) -> np.ndarray:

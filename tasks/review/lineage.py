@@ -83,7 +83,8 @@ def _origins(rows: pd.DataFrame) -> dict[str, Any]:
                 ids = lookup.read(path, [lookup.KEY])[lookup.KEY].to_pylist()
                 take.update(dict.fromkeys(ids, name) if isinstance(take, dict) else ids)  # type: ignore[arg-type]
     why = np.where(rows["image_id"].isin(given), f"pool: {WHY['pool_sealed']}", f"pool: {WHY['pool']}")
-    return {"role": why, "origin": rows["image_id"].map(source).fillna("?") + ": " + rows["path"].fillna("?")}
+    place = rows["image_id"].map(source).astype(object).fillna("?")  # of no image it would be one of numbers
+    return {"role": why, "origin": place + ": " + rows["path"].astype(object).fillna("?")}
 
 
 def _near() -> dict[str, str]:

@@ -2,25 +2,30 @@
 
 import io
 import os
+from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from PIL import ExifTags, Image, ImageOps
 
 from tasks import files
 from tasks.errors import Integrity
+from tasks.images.jpeg import plain_frame
+
+FORM = 1  # of the pictures: those of another form are made anew
 
 SUFFIX = {"PNG": ".png", "JPEG": ".jpg", "WEBP": ".webp", "BMP": ".bmp"}
 SUFFIX_FORMAT = {suffix: kind for kind, suffix in SUFFIX.items()}
 HOW: dict[str, dict[str, int]] = {".jpg": {"quality": 95, "subsampling": 0}, ".png": {"compress_level": 1}}
-CHUNK = 256  # images written at once
+BLOCK, BLOCK_BYTES, AHEAD = 128, 8 * 2**20, 8  # images and bytes a thread writes at once; blocks before the caller's
 LEGIBLE = 64  # pixels: an image with a smaller side is enlarged
 ENLARGED = 96  # at least: the App smooths it further
+LONGEST = 1024  # no side of an enlarged image is longer: a strip of 2 x 5,000 pixels stays one
 JPEG_MODES = {"L", "RGB"}
 LARGEST = 1024  # pixels of an audit's picture
 PNG_MODES = {"1", "L", "LA", "P", "RGB", "RGBA", "I;16"}
@@ -30,7 +35,7 @@ PNG_MODES = {"1", "L", "LA", "P", "RGB", "RGBA", "I;16"}
 class Picture:
     """One image file and what FiftyOne wants to know of it."""
 
-    path: Path
+    path: Path  # absolute
     mime: str
     width: int
     height: int
@@ -44,23 +49,36 @@ def folder(round_: str) -> Path:
 
 
 def write(image_ids: list[str], target: Path) -> Iterator[tuple[str, Picture]]:
-    """Write the images of data/images with these ids and yield each once, as they come, in the order of the parts.
+    """Write the images of data/images with these ids and yield each once: those that are there already, then the others
+    in the order of the parts.
 
     A file holds the bytes as they came. Where a side is under 64 pixels it is enlarged smoothly (people read a blurred
     digit more easily than a handful of squares), as a JPEG of high quality, written some ten times as fast as a PNG; a
     PNG where JPEG cannot hold it, or where the format is none of the web. Pictures of an earlier review that are not
-    wanted now are removed.
+    wanted now are removed. An id is a hash of the bytes, so a picture that was written before is not made again. The
+    threads are some blocks ahead of the caller.
     """
     target.mkdir(parents=True, exist_ok=True)
-    there, found = {path.stem: path for path in target.iterdir()}, set()
+    target = target.absolute()
+    there, made = _recorded(target), dict[str, Picture]()
+    for image_id in image_ids:
+        if image_id in there and _size(there[image_id].path) == there[image_id].size:
+            made[image_id] = there[image_id]
+            yield image_id, made[image_id]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for some in _by_chunk(encoded(image_ids)):
-            found |= {image_id for image_id, _ in some}
-            written = pool.map(lambda one: _write(one[1], target / one[0], there.get(one[0])), some)
-            yield from zip((image_id for image_id, _ in some), written, strict=True)
-    for path in target.iterdir():
-        if path.stem not in found:
-            path.unlink()
+        for some in _ahead(pool, _blocks(encoded([i for i in image_ids if i not in made])), target):
+            made |= some
+            yield from some.items()
+    keep = {picture.path.name for picture in made.values()}
+    for name in os.listdir(target):
+        if name not in keep:
+            (target / name).unlink()
+    _record(made, target)
+
+
+def count(target: Path) -> int:
+    """How many pictures there are in a folder."""
+    return len(os.listdir(target)) if target.is_dir() else 0
 
 
 def write_blind(name_of: dict[str, str], target: Path) -> Iterator[tuple[str, Picture]]:
@@ -82,25 +100,109 @@ def write_blind(name_of: dict[str, str], target: Path) -> Iterator[tuple[str, Pi
 
 def encoded(image_ids: list[str]) -> Iterator[tuple[str, bytes]]:
     """Each of these images of data/images once, in the order of the parts, as it came. Integrity when one is lost."""
-    wanted, found = pa.array(image_ids, pa.string()), set()
-    for part in files.iter_tables(files.IMAGES):
-        chosen = part.filter(pc.is_in(part["image_id"], wanted))
-        for batch in chosen.to_batches(max_chunksize=64):
+    wanted, left = pa.array(image_ids, pa.string()), set(image_ids)
+    for path in files.parts(files.IMAGES):
+        if not left:
+            break
+        if not pc.any(pc.is_in(files.read_table(path, ["image_id"])["image_id"], wanted)).as_py():
+            continue
+        part = files.read_table(path)
+        for batch in part.filter(pc.is_in(part["image_id"], wanted)).to_batches(max_chunksize=64):
             for row in batch.to_pylist():
-                if row["image_id"] not in found:  # two sources may hold the same image
-                    found.add(row["image_id"])
+                if row["image_id"] in left:  # two sources may hold the same image
+                    left.remove(row["image_id"])
                     yield row["image_id"], row["bytes"]
-    if missing := sorted(set(image_ids) - found):
-        what = f"{len(missing)} images of the label table are not in {files.IMAGES}; the first is {missing[0]}"
+    if left:
+        what = f"{len(left)} images of the label table are not in {files.IMAGES}; the first is {min(left)}"
         raise Integrity("lost_images", what, "`dvc repro`, then review again")
 
 
-def _by_chunk(images: Iterator[tuple[str, bytes]]) -> Iterator[list[tuple[str, bytes]]]:
-    while some := list(islice(images, CHUNK)):
+def _recorded(target: Path) -> dict[str, Picture]:
+    """What an earlier `write` finished in this folder, by image_id."""
+    path = _record_of(target)
+    rows = files.read_table(path).to_pydict() if path.is_file() else {"name": []}
+    names, others = rows.pop("name"), zip(*rows.values(), strict=True)
+    return {Path(n).stem: Picture(target / n, *other) for n, other in zip(names, others, strict=True)} if names else {}
+
+
+def _record(made: dict[str, Picture], target: Path) -> None:
+    columns = {name: [getattr(picture, name) for picture in made.values()] for name in Picture.__slots__[1:]}
+    temporary = _record_of(target).with_suffix(".tmp")
+    files.write_table(pa.table({"name": [p.path.name for p in made.values()], **columns}), temporary)
+    temporary.replace(_record_of(target))
+
+
+def _record_of(target: Path) -> Path:
+    return target.with_name(f"{target.name}-{FORM}.parquet")
+
+
+def _size(path: Path) -> int:
+    """In bytes; -1 where there is no file."""
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return -1
+
+
+def _blocks(images: Iterator[tuple[str, bytes]]) -> Iterator[dict[str, bytes]]:
+    """Some images at a time, a last one beyond BLOCK_BYTES."""
+    some, size = dict[str, bytes](), 0
+    for image_id, data in images:
+        some[image_id] = data
+        size += len(data)
+        if len(some) == BLOCK or size > BLOCK_BYTES:
+            yield some
+            some, size = {}, 0
+    if some:
         yield some
 
 
-def _write(data: bytes, stem: Path, there: Path | None) -> Picture:
+def _ahead(pool: ThreadPoolExecutor, blocks: Iterator[dict[str, bytes]], target: Path) -> Iterator[dict[str, Picture]]:
+    """Every block written, in order; threads work on the next ones while the caller has one."""
+    waiting: deque[Future[dict[str, Picture]]] = deque()
+    for some in blocks:
+        waiting.append(pool.submit(_write_all, some, target))
+        if len(waiting) > AHEAD:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
+def _write_all(some: dict[str, bytes], target: Path) -> dict[str, Picture]:
+    return {image_id: _write(data, f"{target}/{image_id}") for image_id, data in some.items()}
+
+
+def _write(data: bytes, stem: str) -> Picture:
+    """A file that is cut off by a kill is made again: it stands in no record."""
+    picture, data = _plain(data, stem) or _any(data, stem)
+    with open(picture.path, "wb") as stream:
+        stream.write(data)
+    return picture
+
+
+def _plain(data: bytes, stem: str) -> tuple[Picture, bytes] | None:
+    """A plain JPEG: as it is, or decoded once, enlarged and encoded without the interpreter's lock. None for all else.
+
+    Pillow takes three times as long for it, most of that in Python.
+    """
+    frame = plain_frame(data) if data.startswith(b"\xff\xd8") else None
+    if frame is None:
+        return None
+    mode, width, height = frame
+    if min(width, height) < LEGIBLE:
+        import cv2
+
+        pixel = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        if pixel is None:
+            return None
+        width, height = _enlarged_size(width, height)
+        large = cv2.resize(pixel, (width, height), interpolation=cv2.INTER_CUBIC)
+        quality = [cv2.IMWRITE_JPEG_QUALITY, HOW[".jpg"]["quality"], cv2.IMWRITE_JPEG_SAMPLING_FACTOR]
+        data = cv2.imencode(".jpg", large, [*quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444])[1].tobytes()
+    return Picture(Path(f"{stem}.jpg"), "image/jpeg", width, height, 1 if mode == "L" else 3, len(data)), data
+
+
+def _any(data: bytes, stem: str) -> tuple[Picture, bytes]:
     image: Image.Image = Image.open(io.BytesIO(data))
     suffix, is_small = SUFFIX.get(image.format or "", ""), min(image.size) < LEGIBLE
     if not suffix or is_small:
@@ -108,19 +210,20 @@ def _write(data: bytes, stem: Path, there: Path | None) -> Picture:
         suffix = ".jpg" if is_small and image.mode in JPEG_MODES else ".png"
         image.save(stream, SUFFIX_FORMAT[suffix], **HOW[suffix])
         data = stream.getvalue()
-    path = stem.with_suffix(suffix)
-    if there != path or there.stat().st_size != len(data):
-        temporary = stem.with_suffix(".tmp")
-        temporary.write_bytes(data)
-        temporary.replace(path)
     turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
     width, height = (image.height, image.width) if turned else image.size
-    return Picture(path.absolute(), Image.MIME[SUFFIX_FORMAT[suffix]], width, height, len(image.getbands()), len(data))
+    mime, bands = Image.MIME[SUFFIX_FORMAT[suffix]], len(image.getbands())
+    return Picture(Path(stem + suffix), mime, width, height, bands, len(data)), data
 
 
 def _enlarged(image: Image.Image) -> Image.Image:
     upright = ImageOps.exif_transpose(image)
-    smallest = min(upright.size)
-    factor = -(-ENLARGED // smallest) if smallest < LEGIBLE else 1
-    large = upright.resize((upright.width * factor, upright.height * factor), Image.Resampling.BICUBIC)
+    large = upright.resize(_enlarged_size(*upright.size), Image.Resampling.BICUBIC)
     return large if large.mode in PNG_MODES else large.convert("RGB")
+
+
+def _enlarged_size(width: int, height: int) -> tuple[int, int]:
+    """Width and height times the same whole number."""
+    wanted = -(-ENLARGED // min(width, height)) if min(width, height) < LEGIBLE else 1
+    factor = max(1, min(wanted, LONGEST // max(width, height)))
+    return width * factor, height * factor

@@ -31,11 +31,12 @@ def enqueue(reviewed: rows.Reviewed, round_: str, settings: Settings, size: int,
     chosen = candidates(reviewed.rows)
     classes, wanted = reviewed.classes, settings.review.queue
     label_N = np.array([classes.index(name) for name in chosen["label"]], np.int64)
-    opinions = [_said(key, classes, chosen) for key in (round_, rows.compared(round_, settings)) if key]
+    opinions = [_against(key, classes, chosen, label_N) for key in (round_, rows.compared(round_, settings)) if key]
     known = evidence.Evidence(
         label_N=label_N,
+        classes=len(classes),
         opinions=opinions,
-        vote_NC=_votes(chosen, label_N, len(classes), seen, wanted.neighbours),
+        vote_N=_votes(chosen, label_N, len(classes), seen, wanted.neighbours),
         copies_N=_copies(chosen["image_id"].tolist(), label_N, classes),
         confidence_N=chosen["confidence"].to_numpy(np.float64),
         threshold_N=chosen["lineage.threshold"].astype(float).to_numpy(),
@@ -48,32 +49,32 @@ def enqueue(reviewed: rows.Reviewed, round_: str, settings: Settings, size: int,
     return pd.DataFrame({"image_id": queued, "queue_rank": rank, "queue_reason": queue.reason_B})
 
 
-def _said(round_: str, classes: list[str], chosen: pd.DataFrame) -> np.ndarray:
-    """The probabilities of a round for the chosen images, (N, C); NaN where it was not asked."""
+def _against(round_: str, classes: list[str], chosen: pd.DataFrame, label_N: np.ndarray) -> np.ndarray:
+    """How much a round's net speaks against the chosen labels, (N,), part by part; NaN where it was not asked."""
     place = pd.Series(np.arange(len(chosen)), index=chosen["image_id"])
-    prob_NC = np.full((len(chosen), len(classes)), np.nan)
-    for ids, part_PC in rows.probabilities(round_, classes):
+    against_N = np.full(len(chosen), np.nan)
+    for ids, prob_PC in rows.probabilities(round_, classes):
         at_P = place.reindex(ids).to_numpy()
-        is_ours_P = ~np.isnan(at_P)
-        prob_NC[at_P[is_ours_P].astype(np.int64)] = part_PC[is_ours_P]
-    return prob_NC
+        at_K = at_P[~np.isnan(at_P)].astype(np.int64)
+        against_N[at_K] = doubt.against(prob_PC[~np.isnan(at_P)], label_N[at_K])
+    return against_N
 
 
 def _votes(chosen: pd.DataFrame, label_N: np.ndarray, classes: int, seen: Features | None, k: int) -> np.ndarray:
-    """What the neighbours of each image say, (N, C); NaN where its features are not known."""
-    vote_NC = np.full((len(chosen), classes), np.nan)
+    """How much the neighbours of each image speak against its label, (N,); NaN where its features are not known."""
+    vote_N = np.full(len(chosen), np.nan)
     if seen is None:
-        return vote_NC
+        return vote_N
     import torch
 
-    from tasks.core.neighbours import shares
+    from tasks.core.neighbours import against
 
     feature_ND = seen.of(chosen["image_id"].tolist())
     is_seen_N = ~np.isnan(feature_ND).any(axis=1)
     if is_seen_N.any():
-        found = shares(torch.from_numpy(feature_ND[is_seen_N]), torch.from_numpy(label_N[is_seen_N]), classes, k)
-        vote_NC[is_seen_N] = found.numpy()
-    return vote_NC
+        found = against(torch.from_numpy(feature_ND[is_seen_N]), torch.from_numpy(label_N[is_seen_N]), classes, k)
+        vote_N[is_seen_N] = found.numpy()
+    return vote_N
 
 
 def _copies(ids: list[str], label_N: np.ndarray, classes: list[str]) -> np.ndarray:

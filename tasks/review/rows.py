@@ -209,7 +209,7 @@ def _human(rows: pd.DataFrame, said: Standing, waiting: dict[str, Decision]) -> 
     disputed = rows["reason"] == decisions.CONFLICT
     carried = (rows["source"] == "human") & ~rejected & ~disputed
     rows["decision"] = ""
-    rows.loc[carried, "decision"] = CARRIED + rows["label"]
+    rows.loc[carried, "decision"] = f"{CARRIED}relabel: " + rows["label"]
     rows.loc[rejected, "decision"] = f"{CARRIED}reject"
     rows.loc[disputed, "decision"] = "conflict: in an earlier round"
     rows["shown"] = rows["label"].where(carried, rows["teacher"])

@@ -1,17 +1,11 @@
 """`understudy review`: build the data set of a round, open the App on it, bring the corrections back."""
 
 import fcntl
-import os
-import socket
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-
-import pandas as pd
 
 from tasks import decisions, files
 from tasks.decisions import Decision
@@ -19,82 +13,26 @@ from tasks.errors import Busy, UserError
 from tasks.params import Settings
 from tasks.progress import Progress
 from tasks.review import (
-    app,
     clicks,
     corrections,
     database,
     dataset,
     embedding_map,
-    features,
+    inbox,
     lineage,
     pictures,
-    queued,
     rows,
+    selection,
     spool,
     views,
 )
 from tasks.review.corrections import Refused
-from tasks.review.features import Features
 from tasks.review.pictures import Picture
+from tasks.review.results import Built, SyncResult
 from tasks.review.spool import Click
 
 Written = tuple[str, Picture]
-SHOWN = 10  # images in conflict that a sync names
-FORM = 2  # of the data set; another one makes it anew
-
-
-@dataclass(frozen=True, slots=True)
-class Built:
-    """A review data set and what it holds; `str()` says it in words."""
-
-    name: str
-    images: int
-    pool: int  # images there are to review; more than `images` when review.limit cut them
-    views: dict[str, int]
-    reused: bool
-    dropped: tuple[Refused, ...]  # said in the data set that was replaced, and of no use
-
-    @property
-    def first(self) -> str:
-        """The address of the view to open."""
-        return views.QUEUED if views.QUEUE in self.views else views.FIRST
-
-    def __str__(self) -> str:
-        most = f" of {self.pool}, those most worth a look (review.limit)" if self.images < self.pool else ""
-        lines = [f"{self.name}: {self.images} images{most}{'; unchanged since the last review' * self.reused}"]
-        lines += [f"  {count:>7}  {name}" for name, count in self.views.items()]
-        if self.dropped:
-            lines += ["not understood in the data set before, and gone with it:", *_listed(self.dropped)]
-        return "\n".join(lines)
-
-
-@dataclass(frozen=True, slots=True)
-class SyncResult:
-    """What a sync brought back; `str()` says it in words."""
-
-    round: str
-    ledger: Path
-    new: tuple[Decision, ...]  # written now; what the ledger said already is not written again
-    refused: tuple[Refused, ...]
-    older: int  # of the new ones: said of an older label table than that of now; their column `table` tells
-    conflicts: tuple[str, ...]  # images that people disagree on now
-
-    def __str__(self) -> str:
-        counts = Counter(decision.action for decision in self.new)
-        what = ", ".join(f"{number} {action}" for action, number in sorted(counts.items())) or "nothing new"
-        lines = [f"{self.ledger}: {what}"]
-        if self.older:
-            lines.append(f"{self.older} of them said of an older label table than today's: see the column `table`")
-        if self.conflicts:
-            number = f"{len(self.conflicts)} image{'s' * (len(self.conflicts) != 1)}"
-            lines.append(f"people disagree on {number}, which nobody learns from until one more word settles it:")
-            lines += [f"  {image_id}" for image_id in self.conflicts[:SHOWN]]
-            lines.append(f"  `understudy review --round {self.round}` shows them in the view {views.CONFLICTS!r}")
-        if self.refused:
-            lines += ["not understood, and left in FiftyOne:", *_listed(self.refused)]
-        if self.new:
-            lines += [f"next: `dvc repro` runs curate@{self.round} and what follows; `git add {self.ledger}` keeps it"]
-        return "\n".join(lines)
+FORM = 4  # of the data set; another one makes it anew
 
 
 def build(round_: str, settings: Settings, budget: int = 0) -> Built:
@@ -111,19 +49,21 @@ def build(round_: str, settings: Settings, budget: int = 0) -> Built:
         key, old = _key(round_, settings, budget), dataset.find(fo, round_)
         if old is not None and old.info["key"] == key and dataset.pictures_exist(old):
             clicks.replay(old, waiting)
-            return _built(old, old.info["pool"], reused=True)
+            return _built(old, old.info["pool"], budget, reused=True)
         reviewed = rows.load(round_, settings, waiting=[click.said for click in waiting])
         dropped = _refuse_to_lose(old, round_, reviewed.classes) if old is not None else ()
         for source in settings.sources:
             rows.published(files.images(source), f"ingest@{source}")
-        chosen, on_map, seen = _chosen(reviewed, round_, settings, budget)
+        chosen, on_map, seen = selection.choose(reviewed, round_, settings, budget)
         with Progress(len(chosen), f"review {round_}", "images") as progress:
             written = _counted(pictures.write(chosen["image_id"].tolist(), pictures.folder(round_)), progress)
             made = dataset.create(fo, round_, chosen, written, reviewed.classes)
         if seen is not None:
-            embedding_map.add(fo, made, on_map, seen, settings, queued=budget > 0)
+            is_queued = bool(chosen["queue_rank"].notna().any())
+            embedding_map.add(fo, made, on_map, seen, settings, is_queued)
+        dropped = inbox.restore(round_, made) if old is None else dropped
         dataset.finish(made, key, reviewed.table, len(reviewed.rows), round_, reviewed.classes)
-        return _built(made, len(reviewed.rows), reused=False, dropped=dropped)
+        return _built(made, len(reviewed.rows), budget, reused=False, dropped=dropped)
 
 
 def _is_there(round_: str, settings: Settings) -> bool:
@@ -136,42 +76,6 @@ def _counted(written: Iterator[Written], progress: Progress) -> Iterator[Written
     for one in written:
         yield one
         progress.advance(1)
-
-
-def _chosen(
-    reviewed: rows.Reviewed, round_: str, settings: Settings, budget: int
-) -> tuple[pd.DataFrame, list[str], Features | None]:
-    """The rows to show, with their places in the queue; the ids to put on the map; features of these and more."""
-    worth = rows.choose(reviewed.rows, settings.review.limit)["image_id"]
-    could = queued.candidates(reviewed.rows)["image_id"].tolist() if budget else []
-    seen = features.look([*worth, *sorted(set(could) - set(worth))][: settings.review.features], round_, settings)
-    queue = queued.enqueue(reviewed, round_, settings, budget, seen) if budget and could else queued.NOTHING
-    all_rows = reviewed.rows.merge(queue, on="image_id", how="left")
-    shown = all_rows[all_rows["image_id"].isin({*worth, *queue["image_id"]})].reset_index(drop=True)
-    return shown, embedding_map.ids(queue["image_id"].tolist(), shown["image_id"].tolist()), seen
-
-
-def _say(address: str) -> None:
-    print(f"FiftyOne: {address}\nCtrl-C closes it; what you correct stays until the sync", flush=True)
-
-
-def open_app(
-    name: str, port: int, ready: Callable[[str], object] = _say, view: str = views.FIRST, who: str = ""
-) -> None:
-    """Serve the App on loopback until Ctrl-C; `ready` gets its address once it answers; `who` clicks in it.
-
-    Raises Busy when the port is taken. The App has no log-in, so there is no way to serve it to other machines, and its
-    server answers this machine's own pages alone (tasks/review/guard.py): from afar use `ssh -L`.
-    """
-    _refuse_taken(port)
-    os.environ[clicks.WHO] = who
-    fo = database.connect()
-    session = app.launch(fo, fo.load_dataset(name), port)
-    ready(f"http://{app.ADDRESS}:{port}/datasets/{name}?view={view}")
-    try:
-        app.wait()
-    except KeyboardInterrupt:
-        session.close()
 
 
 def sync(round_: str, who: str) -> SyncResult:
@@ -189,14 +93,15 @@ def sync(round_: str, who: str) -> SyncResult:
         ledger = files.decisions(round_)
         before = len(decisions.read(ledger)) if ledger.exists() else 0
         waiting = spool.pending(round_)
-        refused = _bring_clicks(round_, waiting, classes) if waiting else []
+        refused = _bring_clicks(round_, classes) if waiting else []
         fo = database.connect()
         data = dataset.find(fo, round_)
         if data is not None:
             made, odd = _read(data, round_, classes, who)
             decisions.append(ledger, made, settling=dataset.disputed(data))
-            dataset.settle(fo, data, made, classes)
+            dataset.settle(data, made)
             dataset.show_conflicts(data, decisions.standing(decisions.read(ledger)).conflicts)
+            inbox.keep(round_, data)
             refused += odd
         elif not waiting:
             what = f"there is no review of {round_} in {database.HOME}"
@@ -212,17 +117,22 @@ def _result(round_: str, before: int, refused: list[Refused]) -> SyncResult:
     return SyncResult(round_, ledger, new, tuple(refused), older, disputed)
 
 
-def _bring_clicks(round_: str, waiting: list[Click], classes: list[str]) -> list[Refused]:
+def _bring_clicks(round_: str, classes: list[str]) -> list[Refused]:
     """Write the clicks that stand today into the ledger; the others wait on, and why."""
     rows.published(files.labels(round_), f"curate@{round_}")
-    now = rows.labels_now(round_)
-    made, refused = corrections.still_meant([click.said for click in waiting], classes, now)
-    if {click.said.table for click in waiting} != {files.manifest_hash(files.labels(round_))}:
-        made, stale = corrections.without_stale(made, now)
-        refused += stale
-    settling = {click.said.image_id for click in waiting if click.words.startswith("conflict")}
-    decisions.append(files.decisions(round_), made, settling)
-    spool.synced(round_, [click for click in waiting if click.said not in made])
+    now, table = rows.labels_now(round_), files.manifest_hash(files.labels(round_))
+    refused: list[Refused] = []
+
+    def write(waiting: list[Click]) -> list[Click]:
+        meant, odd = corrections.still_meant([click.said for click in waiting], classes, now)
+        made, stale = corrections.without_stale(meant, now, table)
+        refused.extend(odd + stale)
+        settling = {click.said.image_id for click in waiting if click.words.startswith("conflict")}
+        decisions.append(files.decisions(round_), made, settling)
+        written = set(made)
+        return [click for click in waiting if click.said not in written]
+
+    spool.hand_over(round_, write)
     return refused
 
 
@@ -234,9 +144,7 @@ def _read(data: Any, round_: str, classes: list[str], who: str) -> tuple[list[De
     made, refused = corrections.interpret(
         dataset.read(data), classes, now, who=who, when=when, table=data.info["table"]
     )
-    if data.info["table"] == files.manifest_hash(files.labels(round_)):
-        return made, refused
-    fresh, stale = corrections.without_stale(made, now)
+    fresh, stale = corrections.without_stale(made, now, files.manifest_hash(files.labels(round_)))
     return fresh, refused + stale
 
 
@@ -252,9 +160,9 @@ def _refuse_to_lose(data: Any, round_: str, classes: list[str]) -> tuple[Refused
     return tuple(refused)
 
 
-def _built(data: Any, pool: int, reused: bool, dropped: tuple[Refused, ...] = ()) -> Built:
-    counts = {name: data.load_saved_view(name).count() for name in data.list_saved_views()}
-    return Built(data.name, data.count(), pool, counts, reused, dropped)
+def _built(data: Any, pool: int, budget: int, reused: bool, dropped: tuple[Refused, ...] = ()) -> Built:
+    counts = views.counts(data, data.info["classes"])
+    return Built(data.name, data.count(), pool, counts, reused, budget, dropped)
 
 
 def _key(round_: str, settings: Settings, budget: int) -> str:
@@ -264,10 +172,6 @@ def _key(round_: str, settings: Settings, budget: int) -> str:
     hashes = [files.manifest_hash(path) for path in shown]
     chosen = [settings.seed, settings.review.model_dump(exclude={"port"}), budget]
     return files.digest([FORM, *hashes, *lineage.key(), *chosen, str(Path.cwd())])
-
-
-def _listed(refused: tuple[Refused, ...]) -> list[str]:
-    return [f"  {entry.image_id}  {entry.why}" for entry in refused]
 
 
 @contextmanager
@@ -281,10 +185,3 @@ def alone() -> Iterator[None]:
         except BlockingIOError:
             raise Busy("busy", "another `understudy review` is building or syncing here", "wait for it") from None
         yield
-
-
-def _refuse_taken(port: int) -> None:
-    with socket.socket() as probe:
-        if probe.connect_ex((app.ADDRESS, port)) == 0:
-            what = f"port {port} is in use, maybe by another review"
-            raise Busy("port_taken", what, "close that one, or change review.port in params.yaml")

@@ -9,9 +9,9 @@ import fcntl
 import json
 import os
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -46,46 +46,61 @@ def path(round_: str) -> Path:
     return files.decisions(round_).parent / "pending" / f"{round_}.jsonl"
 
 
-def add(round_: str, clicks: Sequence[Click], takes_back: str = "") -> str:
+def add(round_: str, clicks: Sequence[Click]) -> str:
     """Write an operation and return its name; it is on the disk then."""
-    operation = Operation(secrets.token_hex(4), tuple(clicks), takes_back, synced=False)
-    _write(round_, asdict(operation))
+    operation = Operation(secrets.token_hex(4), tuple(clicks), "", synced=False)
+    with _alone(round_) as home:
+        _write(home, asdict(operation))
     return operation.name
 
 
-def drop(round_: str, name: str) -> None:
-    """Take back an operation that no sync has seen."""
-    _write(round_, {"dropped": name})
+def take_back(round_: str, who: str, reverse: Callable[[Operation], Sequence[Click]]) -> Operation | None:
+    """Take a person's last operation back and return it; None where there is none.
+
+    One that no sync has seen never reaches the ledger; of one that the ledger has, `reverse` says the opposite.
+    """
+    with _alone(round_) as home:
+        found = _last(_read(home), who)
+        if found is not None and found.synced:
+            _write(home, asdict(Operation(secrets.token_hex(4), tuple(reverse(found)), found.name, synced=False)))
+        elif found is not None:
+            _write(home, {"dropped": found.name})
+    return found
 
 
-def synced(round_: str, left: Sequence[Click]) -> None:
-    """The ledger has all that waited but `left`, which waits on. Older operations than the last ones are forgotten."""
+def hand_over(round_: str, write: Callable[[list[Click]], Sequence[Click]]) -> None:
+    """Let `write` bring what waits into the ledger; what it returns waits on.
+
+    A click made or taken back meanwhile waits until that is done: it is in what was handed over, or in the next one.
+    Older operations than the last ones are forgotten.
+    """
     with _alone(round_) as home:
         found = [*_read(home)]
-        found = [Operation(o.name, o.clicks, o.takes_back, synced=True) for o in found[-KEPT:]]
-        if left:
-            found.append(Operation(secrets.token_hex(4), tuple(left), "", synced=False))
-        files.replace_file(home, "".join(json.dumps(asdict(operation)) + "\n" for operation in found))
-
-
-def operations(round_: str) -> list[Operation]:
-    """All that is not taken back, oldest first."""
-    return [*_read(path(round_))]
+        left = write(_waiting(found))
+        kept = [replace(operation, synced=True) for operation in found[-KEPT:]]
+        for who in dict.fromkeys(click.said.who for click in left):
+            mine = tuple(click for click in left if click.said.who == who)
+            kept.append(Operation(secrets.token_hex(4), mine, "", synced=False))
+        files.replace_file(home, "".join(json.dumps(asdict(operation)) + "\n" for operation in kept))
 
 
 def pending(round_: str) -> list[Click]:
     """What no sync has seen: the last click of each person on each image, in the order they were made."""
+    return _waiting(_read(path(round_)))
+
+
+def _waiting(operations: Iterable[Operation]) -> list[Click]:
     last: dict[tuple[str, str], Click] = {}
-    for operation in operations(round_):
+    for operation in operations:
         for click in () if operation.synced else operation.clicks:
             last.pop((click.said.image_id, click.said.who), None)
             last[click.said.image_id, click.said.who] = click
     return list(last.values())
 
 
-def last(round_: str, who: str) -> Operation | None:
+def _last(operations: Iterable[Operation], who: str) -> Operation | None:
     """The last operation of a person that can be taken back."""
-    mine = [o for o in operations(round_) if o.clicks and o.clicks[0].said.who == who]
+    mine = [o for o in operations if o.clicks and o.clicks[0].said.who == who]
     gone = {o.takes_back for o in mine}
     return next((o for o in reversed(mine) if not o.takes_back and o.name not in gone), None)
 
@@ -108,16 +123,15 @@ def _read(home: Path) -> Iterator[Operation]:
     yield from found.values()
 
 
-def _write(round_: str, row: dict[str, Any]) -> None:
+def _write(home: Path, row: dict[str, Any]) -> None:
     """Add a line and wait for the disk."""
-    with _alone(round_) as home:
-        if not home.exists():
-            files.replace_file(home, "")  # its name lasts too
-        with home.open("ab+") as stream:
-            _cut_off_torn_end(stream)
-            stream.write(json.dumps(row).encode() + b"\n")
-            stream.flush()
-            os.fsync(stream.fileno())
+    if not home.exists():
+        files.replace_file(home, "")  # its name lasts too
+    with home.open("ab+") as stream:
+        _cut_off_torn_end(stream)
+        stream.write(json.dumps(row).encode() + b"\n")
+        stream.flush()
+        os.fsync(stream.fileno())
 
 
 def _cut_off_torn_end(stream: BinaryIO) -> None:

@@ -1,7 +1,5 @@
 """A small finished workspace of two rounds, made with the writers of the stages, and one mongod for all tests."""
 
-import hashlib
-import io
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,15 +8,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pytest
 import yaml
-from PIL import Image
 
-from tasks import decisions, files
+from tasks import files
 from tasks.params import Settings
 from tasks.review import dataset
 from tests.conftest import ROOT
+from tests.review import made
 
 CLASSES = ["cat", "dog", "frog", "an owl"]
 POOL = 48
@@ -52,27 +49,19 @@ def fo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     """A finished pipeline of two rounds: 48 images, 4 classes, some refused, some held out."""
     monkeypatch.chdir(tmp_path)
-    raw = yaml.safe_load((ROOT / "params.yaml").read_text())
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(raw))
+    raw = yaml.load((ROOT / "params.yaml").read_text(), yaml.CSafeLoader)
+    (tmp_path / "params.yaml").write_text(yaml.dump(raw, Dumper=yaml.CSafeDumper))
     rng = np.random.default_rng(0)
-    images = sorted(_png(rng, 12 + i % 3) for i in range(POOL + 2))
-    ids, held = [i for i, _ in images[:POOL]], [i for i, _ in images[POOL:]]
-    known = dict(_png(np.random.default_rng(i + 1), 12) for i in range(KNOWN))
-    encoded = dict(images) | known
-    part = pa.table({"image_id": list(encoded), "bytes": list(encoded.values())})
-    _publish(files.images("digits"), "ingest@digits", {"part-00000.parquet": part})
-    catalog = pa.table({"image_id": ids + held, "path": [f"pool/{i:03}.png" for i in range(POOL + 2)]})
-    _publish(files.catalog("digits"), "ingest@digits", {"images.parquet": catalog})
-    status = ["pool"] * POOL + ["held_out"] * 2
-    given = pa.table({"image_id": sorted(known), "label": [CLASSES[i % len(CLASSES)] for i in range(KNOWN)]})
-    files_of_split = {"pool.parquet": pa.table({"image_id": ids + held, "status": status}), "classes.json": CLASSES}
-    files_of_split |= {"labeled.parquet": given.slice(0, 6), "calib.parquet": given.slice(6)}
-    _publish(files.SPLIT, "split", files_of_split)
+    encoded = dict(sorted(made.png(_noise(rng, 12 + i % 3)) for i in range(POOL + 2)))
+    known = dict(sorted(made.png(_noise(np.random.default_rng(i + 1), 12)) for i in range(KNOWN)))
+    ids, held = list(encoded)[:POOL], list(encoded)[POOL:]
+    made.images("digits", encoded | known, {image_id: f"pool/{i:03}.png" for i, image_id in enumerate(encoded)})
+    given = [(image_id, CLASSES[i % len(CLASSES)]) for i, image_id in enumerate(known)]
+    status = dict.fromkeys(ids, "pool") | dict.fromkeys(held, "held_out")
+    made.split(CLASSES, status, dict(given[:6]), dict(given[6:]))
     for round_, teacher in TEACHERS.items():
         prob_NC = rng.dirichlet(np.full(len(CLASSES), 0.4), size=POOL).astype(np.float32)
         publish_round(round_, teacher, ids, held, prob_NC)
-        decisions_file = files.decisions(round_)
-        files.replace_file(decisions_file, ",".join(decisions.HEADER) + "\n")
     return Workspace(tmp_path, Settings.model_validate(raw), ids)
 
 
@@ -87,31 +76,15 @@ def review(fo: Any, workspace: Workspace) -> Iterator[Workspace]:
 
 def publish_round(round_: str, teacher: str, ids: list[str], held: list[str], prob_NC: np.ndarray) -> None:
     """Probabilities and the label table made of them: kept from 0.7 on, every fourth of these too many."""
-    flat = pa.FixedSizeListArray.from_arrays(pa.array(prob_NC.ravel()), len(CLASSES))
-    content = {"part-00000.parquet": pa.table({"image_id": ids, "prob": flat}), "summary.json": {"teacher": teacher}}
-    _publish(files.probs(round_), f"label@{round_}", content)
-    confidence_N = prob_NC.max(axis=1)
-    reason_N = np.where(confidence_N < 0.7, "low_confidence", "kept").astype(object)
+    made.probabilities(round_, teacher, ids, prob_NC)
+    reason_N = np.where(prob_NC.max(axis=1) < 0.7, "low_confidence", "kept").astype(object)
     reason_N[np.flatnonzero(reason_N == "kept")[::4]] = "class_full"
-    table = pd.DataFrame(
-        {
-            "image_id": ids + held,
-            "label": [*np.array(CLASSES, dtype=object)[prob_NC.argmax(axis=1)], *[None] * len(held)],
-            "confidence": [*confidence_N, *[None] * len(held)],
-            "copies": [*(reason_N == "kept").astype(int), *[0] * len(held)],
-            "round": round_,
-            "source": [*[f"teacher:{teacher}"] * len(ids), *[""] * len(held)],
-            "reason": [*reason_N, *["held_out"] * len(held)],
-        }
-    )
-    publish_labels(round_, table.assign(soft=None, weight=1.0))
+    none = {"copies": 0, "round": round_, "source": "", "reason": "held_out"}
+    table = made.accepted(round_, teacher, ids, CLASSES, prob_NC, reason_N)
+    publish_labels(round_, pd.concat([table, pd.DataFrame({"image_id": held}).assign(**none)]))
 
 
-def publish_labels(round_: str, table: pd.DataFrame) -> None:
-    """A label table that says which probabilities it was made from, as `curate` does."""
-    made_from = {files.probs(round_).as_posix(): files.manifest_hash(files.probs(round_))}
-    rows = pa.Table.from_pandas(table, schema=files.LABEL_TABLE, preserve_index=False)
-    _publish(files.labels(round_), f"curate@{round_}", {"labels.parquet": rows}, made_from)
+publish_labels = made.labels
 
 
 def read_labels(round_: str) -> pd.DataFrame:
@@ -119,19 +92,5 @@ def read_labels(round_: str) -> pd.DataFrame:
     return files.read_table(files.labels(round_) / "labels.parquet").to_pandas()
 
 
-def _publish(target: Path, stage: str, content: dict[str, Any], inputs: dict[str, str] | None = None) -> None:
-    staged = files.WORK / "staged"
-    staged.mkdir(parents=True)
-    for name, value in content.items():
-        if isinstance(value, pa.Table):
-            files.write_table(value, staged / name)
-        else:
-            files.write_json(value, staged / name)
-    files.seal(staged, {"stage": stage, "inputs": inputs or {}})
-    files.move_into_place(staged, target)
-
-
-def _png(rng: np.random.Generator, side: int) -> tuple[str, bytes]:
-    stream = io.BytesIO()
-    Image.fromarray(rng.integers(0, 256, (side, side, 3), dtype=np.uint8)).save(stream, "PNG")
-    return hashlib.sha256(stream.getvalue()).hexdigest(), stream.getvalue()
+def _noise(rng: np.random.Generator, side: int) -> np.ndarray:
+    return rng.integers(0, 256, (side, side, 3), dtype=np.uint8)

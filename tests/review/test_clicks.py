@@ -8,7 +8,7 @@ import pytest
 
 from tasks import decisions, files
 from tasks.errors import UserError
-from tasks.review import clicks, session, spool, views
+from tasks.review import clicks, dataset, rows, session, spool, views
 from tests.review.conftest import CLASSES, POOL, Workspace, publish_labels, read_labels
 
 
@@ -44,9 +44,9 @@ def test_a_selection_is_said_shown_and_taken_back_at_once(data: Any, review: Wor
     assert _shown(data) == before | said
     assert len(spool.path("r1").read_bytes().splitlines()) == 1
     clicks.decide(data, _samples(data, chosen[:2]), "reject", who="Ada")
-    assert clicks.take_back(data, who="Ada") == 2
+    assert len(clicks.take_back(data, who="Ada")) == 2
     assert _shown(data) == before | said
-    assert clicks.take_back(data, who="Ada") == 6
+    assert len(clicks.take_back(data, who="Ada")) == 6
     assert _shown(data) == before
     with pytest.raises(UserError, match="no click of Ada"):
         clicks.take_back(data, who="Ada")
@@ -126,6 +126,56 @@ def test_clicks_on_an_older_label_table_are_flagged(data: Any, review: Workspace
     assert session.sync("r1", "Ada").new == ()
 
 
+def test_what_undo_takes_back_after_a_save_is_said_by_further_rows(data: Any, review: Workspace) -> None:
+    """The own last operation, the one before it, and so on; each picture gets what was said before it, or `undo`; rows
+    that are there keep their bytes, and nobody else's word is touched."""
+    image, other = review.ids[:2]
+    samples = _samples(data, [image, other])
+    label = dict(zip(*data.values(["image_id", "teacher.label"]), strict=True))
+    new = CLASSES[CLASSES.index(label[image]) - 1]
+    clicks.decide(data, samples[:1], "accept", who="Ada")
+    clicks.decide(data, samples, "class", new, who="Ada")
+    session.sync("r1", "Ada")
+    before = files.decisions("r1").read_bytes()
+    clicks.decide(data, samples[1:], "reject", who="Bob")
+    assert len(clicks.take_back(data, who="Ada")) == 2
+    assert _shown(data)[image][:3] == (label[image], label[image], f"accept: {label[image]}")
+    assert _shown(data)[other][2] == "reject", "Bob's word stands and is shown"
+    assert len(clicks.take_back(data, who="Ada")) == 1
+    assert _shown(data)[image][:3] == (label[image], label[image], "")
+    session.sync("r1", "Ada")
+    assert files.decisions("r1").read_bytes().startswith(before)
+    said = [(d.image_id, d.action, d.new, d.who) for d in decisions.read(files.decisions("r1"))]
+    assert sorted(said[2:]) == sorted(
+        [(image, "undo", "", "Ada"), (other, "undo", "", "Ada"), (other, "reject", "", "Bob")]
+    )
+    found = decisions.in_force(files.decisions("r1"), CLASSES)
+    assert {i: word.action for i, word in found.words.items()} == {image: "undo", other: "reject"}
+
+
+def test_a_class_named_like_an_act_is_taken_back_as_the_class_it_is(data: Any, review: Workspace) -> None:
+    """What an earlier round says of an image with the label `reject` is no rejection."""
+    [sample] = _samples(data, review.ids[:1])
+    dataset.show(data, {review.ids[0]: ("reject", f"{rows.CARRIED}relabel: reject")})
+    clicks.decide(data, [sample], "class", "cat", who="Ada")
+    session.sync("r1", "Ada")
+    clicks.take_back(data, who="Ada")
+    [back] = [click.said for click in spool.pending("r1")]
+    assert (back.action, back.new) == ("relabel", "reject")
+
+
+def test_two_who_differ_are_a_conflict_whoever_clicked_last(data: Any, review: Workspace) -> None:
+    """Both clicked before anybody saved: one row each, neither wins, and a second save adds nothing."""
+    [sample] = _samples(data, review.ids[:1])
+    clicks.decide(data, [sample], "class", "cat", who="Ada")
+    clicks.decide(data, [sample], "class", "dog", who="Bob")
+    assert session.sync("r1", "Ada").conflicts == (review.ids[0],)
+    assert session.sync("r1", "Bob").new == ()
+    assert {(d.who, d.new) for d in decisions.read(files.decisions("r1"))} == {("Ada", "cat"), ("Bob", "dog")}
+    assert decisions.in_force(files.decisions("r1"), CLASSES).words == {}
+    assert _shown(data)[review.ids[0]][2] == "conflict: Ada says cat, Bob says dog"
+
+
 def test_a_conflict_is_shown_and_settled(fo: Any, data: Any, review: Workspace) -> None:
     """Bob differs from Ada: both rows stay, a view holds the image, a third word settles it, be it a repeated one."""
     first, second = review.ids[:2]
@@ -157,6 +207,7 @@ def test_what_makes_no_sense_is_refused_and_written_nowhere(data: Any, review: W
     for arguments, why in (
         ((samples, "class", "forg", "Ada"), "did you mean 'frog'"),
         (([], "accept", "", "Ada"), "nothing is selected"),
+        (([*samples, "0" * 24], "accept", "", "Ada"), "1 of these pictures are not in understudy-r1 any more"),
         ((samples, "accept", "", " "), "needs a name"),
     ):
         with pytest.raises(UserError, match=why):

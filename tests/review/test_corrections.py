@@ -95,11 +95,13 @@ def test_every_correction_is_a_decision_or_is_listed(said: list[tuple[str, list[
 
 
 def test_only_a_class_stands_when_the_label_changed_since() -> None:
-    """accept and reject judged a label that is no longer there; unchanged ones and classes count."""
+    """accept and reject judged a label that is no longer there; unchanged ones, classes and what was said of the table
+    of now count, also of a label that a person changed."""
     made = [
         Decision(image_id, action, "cat", "dog" if action == "relabel" else "", "Ada", "now", "t")
         for image_id, action in [("same", "reject"), ("a", "reject"), ("b", "accept"), ("c", "relabel"), ("d", "undo")]
     ]
-    fresh, stale = without_stale(made, {"same": "cat", "a": "dog", "b": None, "c": "dog", "d": "dog"})
-    assert [d.image_id for d in fresh] == ["same", "c", "d"]
+    made.append(Decision("e", "accept", "cat", "cat", "Ada", "now", "today's"))
+    fresh, stale = without_stale(made, {"same": "cat", **dict.fromkeys("acde", "dog"), "b": None}, "today's")
+    assert [d.image_id for d in fresh] == ["same", "c", "d", "e"]
     assert [r.image_id for r in stale] == ["a", "b"]

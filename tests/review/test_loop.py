@@ -47,7 +47,10 @@ def test_a_human_label_wins_in_every_later_round_and_outlives_the_database(proje
 
     shutil.rmtree(project.folder / ".fiftyone", ignore_errors=True)
     shutil.rmtree(project.folder / ".work/review")
-    assert _lines(project, "shown|", SHOW, image_id) == [f"{new}|relabel: {new}", f"{new}|earlier round: {new}"]
+    assert _lines(project, "shown|", SHOW, image_id) == [
+        f"{new}|relabel: {new}",
+        f"{new}|earlier round: relabel: {new}",
+    ]
 
 
 def _lines(project: Project, prefix: str, script: str, *args: str) -> list[str]:

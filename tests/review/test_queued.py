@@ -7,12 +7,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-import torch
 
 from tasks import files
-from tasks.models import build_from, save_model
 from tasks.params import Settings
-from tasks.review import embedding_map, features, queued, rows, session, views
+from tasks.review import embedding_map, features, queued, rows, selection, session, views, workspaces
+from tests.review import made
 from tests.review.conftest import CLASSES, Workspace
 
 BUDGET = 6
@@ -24,14 +23,7 @@ def seeing(workspace: Workspace) -> Settings:
     settings = workspace.settings
     image = settings.image.model_copy(update={"size": 28, "channels": 3})
     for key in ("r0", "r1"):
-        about = {"net": "lenet5", "channels": 3, "width": 1, "dropout": 0.0, "stochastic_depth": 0.0}
-        card = about | {"classes": CLASSES, "key": key}
-        torch.manual_seed(int(key[1:]))
-        staged = files.WORK / "net"
-        staged.mkdir(parents=True)
-        save_model(staged, build_from(card), card)
-        files.seal(staged, {"stage": "made"})
-        files.move_into_place(staged, files.champion(key))
+        made.net(key, CLASSES, 3, net="lenet5")
     return settings.model_copy(update={"image": image})
 
 
@@ -99,6 +91,21 @@ def test_an_image_is_looked_at_once(seeing: Settings) -> None:
     assert features.look(ids, "r1", seeing) is not None
 
 
+def test_the_net_looks_at_what_is_shown(seeing: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a queue at the images of the map alone; with one at candidates too, up to the setting; at the queue."""
+    monkeypatch.setattr(embedding_map, "MOST", 5)
+    few = seeing.model_copy(update={"review": seeing.review.model_copy(update={"features": 8})})
+    reviewed = rows.load("r1", few)
+    _, on_map, seen = selection.choose(reviewed, "r1", few, budget=0)
+    assert seen is not None
+    assert on_map == seen.ids == sorted(reviewed.rows["image_id"])[:5]
+    shown, on_map, seen = selection.choose(reviewed, "r1", few, budget=3)
+    assert seen is not None
+    assert on_map[:3] == shown.dropna(subset="queue_rank").sort_values("queue_rank")["image_id"].tolist()
+    assert {*on_map} <= {*seen.ids}
+    assert 8 <= len(seen.ids) <= 8 + 3
+
+
 @pytest.mark.parametrize("how", ["pca", "tsne"])
 def test_the_map_keeps_what_is_alike_together(how: str) -> None:
     """Two bundles of features are two bundles of points, the same at every call."""
@@ -121,7 +128,7 @@ def test_the_app_shows_queue_map_and_similar_images(fo: Any, review: Workspace, 
     assert data.load_saved_view(views.QUEUE).values("queue_rank") == list(range(1, BUDGET + 1))
     assert set(data.load_saved_view(views.QUEUE).distinct("queue_reason")) <= set(queued.REASONS)
     assert set(data.distinct("image_source")) == {"digits"}
-    assert data.list_workspaces() == [*embedding_map.COLORED, *embedding_map.BY_QUEUE]
+    assert data.list_workspaces() == [workspaces.REVIEW, *embedding_map.COLORED, *embedding_map.BY_QUEUE]
     assert data.load_brain_results(embedding_map.MAP).points.shape == (len(data), 2)
 
     ids = data.values("image_id")

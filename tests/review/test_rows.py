@@ -90,15 +90,47 @@ def test_pictures_are_what_a_browser_shows(empty: Path, kind: str, mode: str, si
         assert Image.MIME[str(shown.format)] == picture.mime
 
 
-def test_enlarging_keeps_the_picture(empty: Path) -> None:
-    """Made small again, the enlarged picture is the one that came."""
-    small_HW = np.random.default_rng(0).integers(100, 156, (8, 8), dtype=np.uint8)
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_enlarging_keeps_the_picture(empty: Path, kind: str, mode: str) -> None:
+    """Made small again, the enlarged picture is the one that came, its colours in their places."""
+    wave = 128 + 60 * np.sin(np.arange(8)[:, None] / 2 + np.arange(8))
+    small = Image.merge("RGB", [Image.fromarray((wave + at).astype(np.uint8)) for at in (-40, 0, 40)]).convert(mode)
     stream = io.BytesIO()
-    Image.fromarray(small_HW).save(stream, "PNG")
+    small.save(stream, kind, **({"quality": 100, "subsampling": 0} if kind == "JPEG" else {}))
     [(_, picture)] = pictures.write([_publish(stream.getvalue())], empty / "shown")
     with Image.open(picture.path) as shown:
-        again_HW = np.asarray(shown.resize((8, 8), Image.Resampling.BOX), dtype=float)
-    np.testing.assert_allclose(again_HW, small_HW, atol=12)
+        assert (shown.mode, picture.channels) == (mode, len(mode))
+        again = np.asarray(shown.resize((8, 8), Image.Resampling.BOX), dtype=float)
+    np.testing.assert_allclose(again, np.asarray(small, dtype=float), atol=12)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_a_strip_stays_a_strip(empty: Path, kind: str) -> None:
+    """A side of 2 pixels beside one of 5,000 is not enlarged to a quarter of a million, which no format can hold."""
+    stream = io.BytesIO()
+    Image.new("RGB", (2, 5000)).save(stream, kind)
+    [(_, picture)] = pictures.write([_publish(stream.getvalue())], empty / "shown")
+    with Image.open(picture.path) as shown:
+        assert shown.size == (picture.width, picture.height) == (2, 5000)
+
+
+def test_a_picture_is_made_once(empty: Path) -> None:
+    """What an earlier review wrote is used again without its image; one that is cut off is made again."""
+    ids = [_publish(_colored(color), str(color)) for color in (0, 100, 200)]
+    shown = empty / "shown"
+    first = dict(pictures.write(ids, shown))
+    assert pictures.count(shown) == 3
+    torn = first[ids[1]].path
+    whole = torn.read_bytes()
+    torn.write_bytes(whole[:-1])
+    before = {image_id: picture.path.stat().st_mtime_ns for image_id, picture in first.items()}
+    shutil.rmtree(files.images("0"))
+    assert dict(pictures.write(ids, shown)) == first
+    assert torn.read_bytes() == whole
+    assert [first[i].path.stat().st_mtime_ns == before[i] for i in ids] == [True, False, True]
+    with pytest.raises(Integrity, match="the first is"):
+        list(pictures.write(ids, empty / "elsewhere"))
 
 
 def test_a_photo_held_upright_is_described_upright(empty: Path) -> None:
@@ -113,9 +145,7 @@ def test_a_photo_held_upright_is_described_upright(empty: Path) -> None:
 
 def test_unwanted_pictures_go_and_lost_ones_are_named(empty: Path) -> None:
     """The folder holds exactly the pictures of this review; an id without an image is an integrity error."""
-    stream = io.BytesIO()
-    Image.new("L", (80, 80)).save(stream, "PNG")
-    image_id = _publish(stream.getvalue())
+    image_id = _publish(_colored(0))
     shown = empty / "shown"
     shown.mkdir()
     (shown / "old.png").write_bytes(b"")
@@ -160,17 +190,21 @@ def test_two_projects_on_one_server_do_not_share_a_database(monkeypatch: pytest.
     assert database._environment(Path("/a"))["FIFTYONE_DATABASE_NAME"] == "mine"
 
 
-def _publish(data: bytes) -> str:
+def _colored(color: int) -> bytes:
+    stream = io.BytesIO()
+    Image.new("L", (80, 80), color).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def _publish(data: bytes, source: str = "own") -> str:
     image_id = hashlib.sha256(data).hexdigest()
-    files.images("own").mkdir(parents=True)
-    files.write_table(pa.table({"image_id": [image_id], "bytes": [data]}), files.images("own") / "part-00000.parquet")
+    files.images(source).mkdir(parents=True)
+    files.write_table(pa.table({"image_id": [image_id], "bytes": [data]}), files.images(source) / "part-00000.parquet")
     return image_id
 
 
 def test_an_image_of_two_sources_is_one_picture(empty: Path) -> None:
     """FiftyOne refuses a second sample of the same image_id, and with it the whole review."""
-    stream = io.BytesIO()
-    Image.new("L", (80, 80)).save(stream, "PNG")
-    image_id = _publish(stream.getvalue())
+    image_id = _publish(_colored(0))
     shutil.copytree(files.images("own"), files.images("other"))
     assert [i for i, _ in pictures.write([image_id], empty / "shown")] == [image_id]

@@ -11,7 +11,7 @@ import pytest
 
 from tasks import decisions, files
 from tasks.errors import Busy, Integrity, UserError
-from tasks.review import dataset, documents, lineage, pictures, rows, session, views
+from tasks.review import dataset, pictures, rows, session, views
 from tests.review.conftest import CLASSES, POOL, Workspace, publish_labels, read_labels
 
 
@@ -154,7 +154,8 @@ def test_a_second_thought_is_a_new_row_and_old_rows_keep_their_bytes(fo: Any, re
 
 
 def test_building_again_never_loses_a_correction(fo: Any, review: Workspace) -> None:
-    """Nothing changed: the data set is kept with its edits. The labels changed: the build refuses until the sync."""
+    """Nothing changed: the data set is kept with its edits. The labels changed: the build refuses until the sync.
+    A picture is gone: it is made again."""
     session.build("r1", review.settings)
     data = fo.load_dataset("understudy-r1")
     _tag(data, review.ids[0], "reject")
@@ -165,6 +166,10 @@ def test_building_again_never_loses_a_correction(fo: Any, review: Workspace) -> 
         session.build("r1", review.settings)
     session.sync("r1", "Ada")
     assert not session.build("r1", review.settings).reused
+    assert session.build("r1", review.settings).reused
+    next(pictures.folder("r1").iterdir()).unlink()
+    assert not session.build("r1", review.settings).reused
+    assert pictures.count(pictures.folder("r1")) == POOL
 
 
 def test_a_judgement_of_a_label_that_changed_is_listed(fo: Any, review: Workspace) -> None:
@@ -205,22 +210,9 @@ def test_a_human_label_of_an_earlier_round_is_shown(fo: Any, review: Workspace) 
     session.build("r2", review.settings)
     data = fo.load_dataset("understudy-r2")
     first, second = (data.match({"image_id": table["image_id"][i]}).first() for i in (0, 1))
-    assert (first.review.label, first.decision) == ("an owl", "earlier round: an owl")
+    assert (first.review.label, first.decision) == ("an owl", "earlier round: relabel: an owl")
     assert (second.review.label, second.decision) == (second.teacher.label, "earlier round: reject")
     assert session.sync("r2", "Ada").new == ()
-
-
-def test_class_names_whose_addresses_clash_still_get_their_view(fo: Any) -> None:
-    """FiftyOne makes addresses of view names; names of other scripts all become the same one."""
-    data = fo.Dataset()
-    for name in ("reason", "image_id", "flow"):
-        data.add_sample_field(name, fo.StringField)
-    for name in ("confidence", "margin", "entropy"):
-        data.add_sample_field(name, fo.FloatField)
-    data.add_sample_field("disagrees", fo.BooleanField)
-    data.add_sample_field("review", fo.EmbeddedDocumentField, embedded_doc_type=fo.Classification)
-    views.save(data, ["猫", "犬", "C+", "C-"], is_queued=False)
-    assert data.list_saved_views()[-4:] == ["class: 猫", "class: 犬 (class 2)", "class: C+", "class: C- (class 4)"]
 
 
 def test_a_limit_shortens_the_views_from_their_ends(fo: Any, review: Workspace) -> None:
@@ -272,45 +264,3 @@ def _clear(data: Any, image_id: str) -> None:
 
 def _tag(data: Any, image_id: str, tag: str) -> None:
     data.match({"image_id": image_id}).tag_samples(tag)
-
-
-def test_documents_written_in_bulk_are_fiftyones_own(fo: Any, review: Workspace) -> None:
-    """Sample by sample what FiftyOne writes for the same values, but for its ids, times and random numbers."""
-    reviewed = rows.load("r1", review.settings)
-    shown = reviewed.rows.assign(queue_rank=None, queue_reason=None).astype({"queue_rank": object})
-    shown.loc[3, ["queue_rank", "queue_reason"]] = [1, "random"]
-    written = list(pictures.write(shown["image_id"].tolist(), pictures.folder("r1")))
-    ours = {document["image_id"]: document for document in documents.of("r1", shown, written)}
-    data = fo.Dataset()
-    dataset._declare(fo, data)
-    by_id = shown.set_index("image_id", drop=False)
-    for image_id, picture in written[:6]:
-        row = {name: None if pd.isna(value) else value for name, value in by_id.loc[image_id].items()}
-        label = {name: fo.Classification(label=row[name], confidence=row[sure]) for name, sure in SAID if row[name]}
-        inside = {name: row[f"lineage.{name}"] for name in lineage.NAMES}
-        inside |= {name: int(inside[name]) for name in lineage.COUNTS if inside[name] is not None}
-        plain = {
-            name: row[name] for name in (*documents.TEXTS, *documents.NUMBERS, *documents.COUNTS) if name != "round"
-        }
-        sample = fo.Sample(
-            filepath=str(picture.path),
-            metadata=dataset.picture_metadata(fo, picture),
-            review=fo.Classification(label=row["shown"]),
-            lineage=fo.DynamicEmbeddedDocument(**inside),
-            round="r1",
-            disagrees=bool(row["disagrees"]),
-            **label,
-            **plain,
-        )
-        assert _bare(ours[image_id]) == _bare(data._make_dict(sample))
-
-
-SAID = (("teacher", "prob"), ("student", "student_prob"))
-
-
-def _bare(document: Any) -> Any:
-    """Without what is another each time."""
-    if not isinstance(document, dict):
-        return document
-    other = {"_id", "_dataset_id", "_rand", "created_at", "last_modified_at"}
-    return {name: _bare(value) for name, value in document.items() if name not in other}

@@ -4,7 +4,9 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import replace
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -32,11 +34,24 @@ def _click(image_id: str, new: str, who: str = "Ada") -> Click:
 acts = st.lists(
     st.one_of(
         st.tuples(st.just("add"), st.lists(st.sampled_from("abc"), min_size=1, unique=True), st.sampled_from("xyz")),
-        st.tuples(st.just("drop"), st.just([]), st.just("")),
+        st.tuples(st.just("take back"), st.just([]), st.just("")),
         st.tuples(st.just("sync"), st.just([]), st.just("")),
     ),
     max_size=12,
 )
+
+
+@dataclass(eq=False)
+class _Said:
+    """An operation as a list of dicts would keep it."""
+
+    names: dict[str, str]
+    is_synced: bool = False
+    can_be_taken_back: bool = True
+
+
+def _back(operation: spool.Operation) -> list[Click]:
+    return [_click(click.said.image_id, "back") for click in operation.clicks]
 
 
 @given(acts)
@@ -44,45 +59,74 @@ acts = st.lists(
 def test_what_waits_is_what_was_clicked_since_the_last_sync_and_not_taken_back(
     acts: list[tuple[str, list[str], str]],
 ) -> None:
-    """Against a list of dicts: a selection is added and taken back as a whole, a sync empties, nothing else does."""
+    """Against a list: a selection is added and taken back as a whole, once; what a sync has seen is taken back by the
+    opposite; a sync is handed all that waits and empties it; nothing else does."""
     spool.path("r1").unlink(missing_ok=True)
-    stack: list[dict[str, str]] = []
+    stack: list[_Said] = []
     for act, images, name in acts:
         if act == "add":
             spool.add("r1", [_click(image, name) for image in images])
-            stack.append(dict.fromkeys(images, name))
+            stack.append(_Said(dict.fromkeys(images, name)))
         elif act == "sync":
-            spool.synced("r1", [])
-            stack = []
-        elif stack:
-            found = spool.last("r1", "Ada")
-            assert found is not None
-            spool.drop("r1", found.name)
-            stack.pop()
+            seen: list[Click] = []
+            spool.hand_over("r1", lambda waiting, seen=seen: seen.extend(waiting) or [])  # type: ignore[misc]
+            assert {click.said.image_id: click.said.new for click in seen} == _expected(stack)
+            stack = [replace(said, is_synced=True) for said in stack]
+        else:
+            target = next((said for said in reversed(stack) if said.can_be_taken_back), None)
+            found = spool.take_back("r1", "Ada", _back)
+            assert (found is None) == (target is None)
+            if target is not None and target.is_synced:
+                target.can_be_taken_back = False
+                stack.append(_Said(dict.fromkeys(target.names, "back"), can_be_taken_back=False))
+            elif target is not None:
+                stack.remove(target)
+    assert {click.said.image_id: click.said.new for click in spool.pending("r1")} == _expected(stack)
+
+
+def _expected(stack: list[_Said]) -> dict[str, str]:
     expected: dict[str, str] = {}
-    for selection in stack:
-        expected |= selection
-    assert {click.said.image_id: click.said.new for click in spool.pending("r1")} == expected
+    for said in stack:
+        expected |= {} if said.is_synced else said.names
+    return expected
 
 
-def test_each_person_takes_back_the_own_last_click(tmp_path: Path) -> None:
-    """Also one that a sync has seen, and never one twice."""
-    first = spool.add("r1", [_click("a", "x")])
+def test_each_person_takes_back_the_own_last_click() -> None:
+    """Never another's; and what a sync refused is still to be taken back."""
+    spool.add("r1", [_click("a", "x")])
     spool.add("r1", [_click("b", "y", who="Bob")])
-    found = spool.last("r1", "Ada")
+    spool.hand_over("r1", lambda waiting: [click for click in waiting if click.said.who == "Bob"])
+    assert [click.said.image_id for click in spool.pending("r1")] == ["b"]
+    found = spool.take_back("r1", "Ada", _back)
     assert found is not None
-    assert (found.name, found.synced) == (first, False)
-    spool.synced("r1", [_click("c", "z")])
-    left = spool.last("r1", "Ada")
-    assert left is not None
-    assert not left.synced, "what a sync refused waits on"
-    spool.drop("r1", left.name)
-    assert spool.pending("r1") == []
-    found = spool.last("r1", "Ada")
+    assert [click.said.image_id for click in found.clicks] == ["a"]
+    assert spool.take_back("r1", "Ada", _back) is None
+    found = spool.take_back("r1", "Bob", _back)
     assert found is not None
-    assert (found.name, found.synced) == (first, True)
-    spool.add("r1", [_click("a", "w")], takes_back=first)
-    assert spool.last("r1", "Ada") is None
+    assert not found.synced
+    assert [click.said.new for click in spool.pending("r1")] == ["back"]
+
+
+def test_a_click_made_during_a_sync_is_handed_over_once() -> None:
+    """Clicks and syncs at once: whoever comes second waits, none is lost and none is there twice."""
+    seen: list[str] = []
+
+    def click(first: int) -> None:
+        for number in range(first, first + 40):
+            spool.add("r1", [_click(str(number), "x")])
+
+    def write(waiting: list[Click]) -> list[Click]:
+        time.sleep(0.002)  # a ledger takes longer than a click
+        seen.extend(click.said.image_id for click in waiting)
+        return []
+
+    with ThreadPoolExecutor(2) as people:
+        clicking = [people.submit(click, first) for first in (0, 40)]
+        while not all(future.done() for future in clicking):
+            spool.hand_over("r1", write)
+    spool.hand_over("r1", write)
+    assert [future.result() for future in clicking] == [None, None]
+    assert sorted(map(int, seen)) == list(range(80))
 
 
 def test_a_line_cut_off_by_a_crash_was_never_acknowledged_and_harms_no_other(tmp_path: Path) -> None:

@@ -8,7 +8,18 @@
   const TURNS = { set_class: "right", accept: "right", reject: "right", take_back: "left" };
   const LONGEST = 15000; // milliseconds until a server that does not answer is asked again
   const AGAIN = 3000; // until the App is asked once more to turn over: it forgets it while it loads
+  const LAYOUT = "fo-sample-modal-plugins"; // where the App keeps how panels lie beside an open picture (1.22.1)
+  const OURS = "understudy-modal"; // the same of reviews: a blind audit at the same address must not have it
+  const side = (type, pinned) => ({
+    id: type + "-side", type: "panel-container", activeChild: type, children: [{ id: type, type, pinned, children: [] }],
+  });
+  const BESIDE = {
+    id: "root", type: "panel-container", layout: "horizontal", sizes: [0.62, 0.38],
+    children: [side("fo-sample-modal-plugin", true), side("understudy_review", false)],
+  };
+  let arranged = null; // whether it is a review that the layout was last set for
   let running = null; // what a key acts on now: an open picture's id, or "selection"
+  let next = null; // what u or n asked for while the grid was busy: neither means a selection
   let stale = false; // whether the pictures beneath the open one show what was said of them
 
   const isReview = () => /\/datasets\/understudy-r[^/]*$/.test(window.location.pathname);
@@ -19,7 +30,12 @@
   function run(name, params) {
     const sample = opened();
     const mine = (running = sample || "selection");
-    const free = () => { if (running === mine) running = null; };
+    const free = () => {
+      if (running === mine) running = null;
+      const then = next;
+      next = null;
+      if (then && !opened()) run(then, {});
+    };
     const timer = setTimeout(free, LONGEST);
     window.__foo__.executeOperator(URI + name, sample ? { ...params, sample } : params, {
       callback: (result) => {
@@ -47,7 +63,21 @@
     }, 15);
   }
 
+  // The panel stands beside an open picture too, until a reviewer puts it elsewhere.
+  function arrange() {
+    const now = localStorage.getItem(LAYOUT);
+    if (arranged === isReview()) {
+      if (arranged && now) localStorage.setItem(OURS, now);
+    } else if ((arranged = isReview())) {
+      localStorage.setItem(LAYOUT, localStorage.getItem(OURS) || JSON.stringify(BESIDE));
+    } else if (now && now.includes("understudy_review")) {
+      localStorage.removeItem(LAYOUT);
+    }
+  }
+  arrange();
+
   setInterval(() => {
+    arrange();
     if (!stale || opened()) return;
     stale = false;
     window.__foo__.executeOperator("@voxel51/operators/reload_samples", {});
@@ -59,7 +89,10 @@
     if (!digit && !(event.key in ACTS)) return;
     event.preventDefault();
     event.stopImmediatePropagation();
-    if (running === (opened() || "selection")) return;
+    if (running === (opened() || "selection")) {
+      if (!opened() && (event.key === "u" || event.key === "n")) next = ACTS[event.key];
+      return;
+    }
     if (digit) run("set_class", { key: event.key });
     else run(ACTS[event.key], {});
   }, true);

@@ -6,20 +6,14 @@ from typing import Any
 import fiftyone.operators as foo
 from fiftyone.operators import types
 
-from tasks.review import clicks, lineage
+from tasks.review import clicks, lineage, workspaces
 from tasks.review.plugin import acts
 
-IN_A_ROW = 5
+ROOM = 40  # letters of a row of buttons
+EDGE = 4  # a button's edges, in letters
+IN_A_ROW = 5  # at most
 BUTTONS = 40  # more classes are a list that unfolds
-ACTS = (  # name, label, key, what it does
-    ("accept", "accept", "a", lambda ctx: acts.say(ctx, "accept")),
-    ("reject", "reject", "x", lambda ctx: acts.say(ctx, "reject")),
-    ("take_back", "undo", "u", acts.take_back),
-    ("undo", "back to teacher", "", lambda ctx: acts.say(ctx, "undo")),
-    ("accept_rest", "accept the rest", "", acts.accept_rest),
-    ("next_batch", "next batch", "n", acts.next_batch),
-    ("save", "save to ledger", "", acts.save),
-)
+BROKEN = {"container": {"sx": {"overflowWrap": "anywhere", "& code": {"whiteSpace": "pre-wrap"}}}}  # long ids, paths
 
 
 class ReviewPanel(foo.Panel):  # type: ignore[misc]
@@ -29,7 +23,7 @@ class ReviewPanel(foo.Panel):  # type: ignore[misc]
     def config(self) -> Any:
         """Beside the grid, and in an open picture."""
         return foo.PanelConfig(
-            name=acts.PANEL, label="Review", icon="fact_check", surfaces="grid modal", allow_multiple=False
+            name=workspaces.PANEL, label="Review", icon="fact_check", surfaces="grid modal", allow_multiple=False
         )
 
     def on_load(self, ctx: Any) -> None:
@@ -52,7 +46,7 @@ class ReviewPanel(foo.Panel):  # type: ignore[misc]
 
     def on_act(self, ctx: Any) -> None:
         """Another button was clicked."""
-        next(act for name, _, _, act in ACTS if name == ctx.params["act"])(ctx)
+        next(act for act in acts.ACTS if act.name == ctx.params["act"]).do(ctx)
 
     def render(self, ctx: Any) -> Any:
         """The panel as it is now."""
@@ -62,10 +56,10 @@ class ReviewPanel(foo.Panel):  # type: ignore[misc]
             return types.Property(panel)
         panel.md(_progress(ctx.dataset), name="progress")
         self._classes(panel, ctx.dataset.info["classes"])
-        buttons = [(name, f"{label} ({key})" if key else label, {"act": name}) for name, label, key, _ in ACTS]
-        _buttons(panel, buttons, self.on_act, "outlined", 3)
-        panel.md(_lineage(ctx), name="lineage")
-        return types.Property(panel, view=types.GridView(orientation="vertical", gap=2, padding=2))
+        buttons = [(act.name, _with_key(act.label, act.key), {"act": act.name}) for act in acts.ACTS]
+        _buttons(panel, buttons, self.on_act, "outlined")
+        panel.md(_lineage(ctx), name="lineage", componentsProps=BROKEN)
+        return types.Property(panel, view=column())
 
     def _classes(self, panel: Any, classes: list[str]) -> None:
         if len(classes) > BUTTONS:
@@ -75,27 +69,35 @@ class ReviewPanel(foo.Panel):  # type: ignore[misc]
             panel.enum("class", classes, view=menu, on_change=self.on_class)
             return
         key = {name: digit for digit, name in acts.keys(classes).items() if digit != name}
-        buttons = [
-            (f"class_{place}", f"{name} ({key[name]})" if name in key else name, {"name": name})
-            for place, name in enumerate(classes)
-        ]
-        _buttons(panel, buttons, self.on_class, "contained", IN_A_ROW)
+        named = [(name, _with_key(name, key.get(name, ""))) for name in classes]
+        buttons = [(f"class_{place}", words, {"name": name}) for place, (name, words) in enumerate(named)]
+        _buttons(panel, buttons, self.on_class, "contained")
 
 
-def _buttons(
-    panel: Any, buttons: list[tuple[str, str, dict[str, str]]], on_click: Any, variant: str, each: int
-) -> None:
-    """Rows of buttons: name, words, parameters."""
-    for first in range(0, len(buttons), each):
-        row = panel.grid(f"{buttons[first][0]}_row", orientation="horizontal", gap=1)
-        for name, words, params in buttons[first : first + each]:
-            row.btn(name, words, on_click=on_click, params=params, variant=variant)
+def column() -> Any:
+    """What stands below each other, at most as wide as the panel, with a margin around."""
+    narrow = {"grid": {"sx": {"gridTemplateColumns": "minmax(0, 1fr)"}}}  # or a long word makes it wider
+    return types.GridView(orientation="vertical", gap=2, pad=2, componentsProps=narrow)
+
+
+def _with_key(words: str, key: str) -> str:
+    return f"{words} ({key})" if key else words
+
+
+def _buttons(panel: Any, buttons: list[tuple[str, str, dict[str, str]]], on_click: Any, variant: str) -> None:
+    """Rows of buttons, as many as there is room for: name, words, parameters."""
+    used, number = ROOM, IN_A_ROW
+    for name, words, params in buttons:
+        if used + len(words) + EDGE > ROOM or number == IN_A_ROW:
+            row, used, number = panel.grid(f"{name}_row", orientation="horizontal", gap=1), 0, 0
+        row.btn(name, words, on_click=on_click, params=params, variant=variant)
+        used, number = used + len(words) + EDGE, number + 1
 
 
 def _progress(data: Any) -> str:
     """How far, how many errors, how precise, and as whom."""
     now = clicks.standing(data)
-    lines = [f"**{now.done} of {now.of} done**, {now.errors} errors found"]
+    lines = [f"**{now.done} of {now.of} done**, {now.errors} error{'s' * (now.errors != 1)} found"]
     if now.precision is None:
         lines.append("precision: nothing judged yet" + (" of the random slice" if now.random else ""))
     else:
