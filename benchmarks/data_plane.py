@@ -1,9 +1,12 @@
 """How fast images come in and through a net: ours, the bare work, a DataLoader and FiftyOne, in one run.
 
     python benchmarks/data_plane.py [--quick] [--json FILE] [--data FOLDER] [--threads N] [--only ingest|label]
+                                    [--form jpeg|exif|png] [--files 20000] [--rounds 5]
 
 `--data` is a folder with train.parquet of JPEGs (CIFAR-10); without it images are made up. Every figure is the median
-of repeats that alternate between all measured things, after a warm-up. Compared are
+of repeats that alternate between all measured things, after a warm-up; a ratio is the median of the ratios within each
+round, since a machine that others use is slower in one minute than in the next. `--form` writes the images anew before
+ingest: JPEG with an orientation to undo, or PNG. Compared are
 
 - `ingest` (the stage from its settings to its published artefacts, in this process) with a bare loop of read + sha256 +
   decode on all cores, the better of threads and processes;
@@ -39,7 +42,7 @@ import pyarrow.parquet as pq
 import torch
 import yaml
 from feeding import CORES, Case, cases, data_loader, decoding, fiftyone, label
-from PIL import Image
+from PIL import ExifTags, Image
 
 from tasks import files, stage
 from tasks.core.predict import predict
@@ -59,15 +62,21 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="folder with train.parquet, its images JPEG")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="torch's threads, for all")
     parser.add_argument("--only", choices=("ingest", "label"), help="half of it")
+    parser.add_argument("--files", type=int, default=20_000, help="small files; of the large ones a fifth as many")
+    parser.add_argument("--rounds", type=int, default=5, help="repeats after the warm-up")
+    parser.add_argument("--form", choices=("jpeg", "exif", "png"), default="jpeg", help="of the files that come in")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     out = args.json.resolve() if args.json else None
-    repeats = 1 if args.quick else 5
+    repeats = 1 if args.quick else args.rounds
     began = time.perf_counter()
-    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
-        small, large = make_images(args.data, 2000 if args.quick else 20_000, 48 if args.quick else 4000)
+    with (
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
+        contextlib.chdir(folder),
+    ):  # a mongod ends late
+        small, large = make_images(args, 2000 if args.quick else args.files, 48 if args.quick else args.files // 5)
         rows = []
-        for name, where in (("32 px JPEG files", small), (f"{LARGE[0]} x {LARGE[1]} JPEG files", large)):
+        for name, where in ((f"32 px {args.form} files", small), (f"{LARGE[0]} x {LARGE[1]} {args.form} files", large)):
             with contextlib.chdir(where):
                 if args.only == "label":
                     ingest()
@@ -81,11 +90,11 @@ def main() -> None:
         out.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
 
 
-def make_images(data: Path | None, small: int, large: int) -> tuple[Path, Path]:
+def make_images(args: argparse.Namespace, small: int, large: int) -> tuple[Path, Path]:
     """Two projects with images in source/: small ones of the data set, and large ones made of these."""
     rng = np.random.default_rng(0)
-    if data:
-        table = pq.read_table(data / "train.parquet", columns=["image"]).slice(0, small)
+    if args.data:
+        table = pq.read_table(args.data / "train.parquet", columns=["image"]).slice(0, small)
         content = [row["bytes"] for row in table["image"].to_pylist()]
     else:
         content = [_jpeg(_picture(rng, 8).resize((32, 32), Image.Resampling.BICUBIC)) for _ in range(small)]
@@ -97,7 +106,7 @@ def make_images(data: Path | None, small: int, large: int) -> tuple[Path, Path]:
         grain = rng.normal(0, 6, (LARGE[1], LARGE[0], 3))
         photos.append(_jpeg(Image.fromarray(np.clip(np.asarray(big) + grain, 0, 255).astype(np.uint8))))
     say(f"{len(photos)} images of {LARGE}, {sum(map(len, photos)) / len(photos):.0f} bytes each")
-    return _project(Path("small"), content), _project(Path("large"), photos)
+    return _project(Path("small"), content, args.form), _project(Path("large"), photos, args.form)
 
 
 def _picture(rng: np.random.Generator, side: int) -> Image.Image:
@@ -110,11 +119,25 @@ def _jpeg(image: Image.Image) -> bytes:
     return stream.getvalue()
 
 
-def _project(folder: Path, contents: list[bytes]) -> Path:
+def _again(content: bytes, form: str) -> bytes:
+    """The same picture as PNG, or as a JPEG whose EXIF data says that it lies on its side."""
+    stream = io.BytesIO()
+    with Image.open(io.BytesIO(content)) as image:
+        if form == "png":
+            image.save(stream, "PNG")
+        else:
+            exif = Image.Exif()
+            exif[ExifTags.Base.Orientation] = 6
+            image.save(stream, "JPEG", quality=90, exif=exif)
+    return stream.getvalue()
+
+
+def _project(folder: Path, contents: list[bytes], form: str) -> Path:
     for number, content in enumerate(contents):
-        path = folder / "source" / ("labeled/some" if number < 10 else f"pool/{number % 100:02d}") / f"{number:06d}.jpg"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+        place = folder / "source" / ("labeled/some" if number < 10 else f"pool/{number % 100:02d}")
+        place.mkdir(parents=True, exist_ok=True)
+        path = place / f"{number:06d}.{'png' if form == 'png' else 'jpg'}"
+        path.write_bytes(content if form == "jpeg" else _again(content, form))
     settings = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     settings["sources"] = {"own": {"kind": "folder", "path": "source"}}
     (folder / "params.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
@@ -162,7 +185,7 @@ def ingest_jobs() -> Jobs:
 
 def all_files() -> list[str]:
     """The source's files in order."""
-    return sorted(str(path) for path in Path("source").rglob("*.jpg"))
+    return sorted(str(path) for path in Path("source").rglob("*.*g"))
 
 
 def _read_hash_decode(paths: list[str]) -> None:
@@ -195,13 +218,13 @@ def measure_label(case: Case, repeats: int) -> list[dict[str, Any]]:
     jobs["FiftyOne apply_model"] = lambda: fiftyone(case, on_disk)
     jobs["decoding alone"] = lambda: decoding(case, on_disk)
     predict(case.net, image_NCHW[: 2 * case.batch], case.batch)
-    rows = rows_of(case.name, measure(jobs, repeats, case.name), len(ids), "bare net")
+    seconds = measure(jobs, repeats, case.name)
+    rows = rows_of(case.name, seconds, len(ids), "bare net")
     rate = {row["name"].removeprefix(f"{case.name}: "): row["value"] for row in rows}
     bound = 1 / (1 + rate["bare net"] / rate["decoding alone"])
-    peer = max(value for name, value in rate.items() if name.startswith("DataLoader"))
+    peer = max((name for name in rate if name.startswith("DataLoader")), key=rate.__getitem__)
     for name in ("label, first pass", "label, cached"):
-        for against, value in (("best DataLoader", peer), ("FiftyOne apply_model", rate["FiftyOne apply_model"])):
-            rows.append(_row(f"{case.name}: {name}", rate[name], 0.0, repeats, f"{case.name}: {against}", value))
+        rows += [_row(case.name, name, against, seconds, len(ids)) for against in (peer, "FiftyOne apply_model")]
     bound_row = {"name": f"{case.name}: bound of a first pass", "metric": "share_of_bare", "value": bound, "std": 0.0}
     return [*rows, bound_row | {"n": repeats, "unit": "share"}]
 
@@ -221,18 +244,15 @@ def measure(jobs: Jobs, repeats: int, name: str) -> dict[str, list[float]]:
 
 def rows_of(name: str, seconds: dict[str, list[float]], images: int, against: str) -> list[dict[str, Any]]:
     """A row for each job; the ratio is against the fastest whose name begins with `against`."""
-    rate = {job: [images / s for s in values] for job, values in seconds.items()}
-    best = max((job for job in rate if job.startswith(against)), key=lambda job: statistics.median(rate[job]))
-    base = statistics.median(rate[best])
-    return [
-        _row(f"{name}: {job}", statistics.median(v), statistics.pstdev(v), len(v), f"{name}: {best}", base)
-        for job, v in rate.items()
-    ]
+    best = min((job for job in seconds if job.startswith(against)), key=lambda job: statistics.median(seconds[job]))
+    return [_row(name, job, best, seconds, images) for job in seconds]
 
 
-def _row(name: str, value: float, std: float, n: int, against: str, base: float) -> dict[str, Any]:
-    row = {"name": name, "metric": "images_per_s", "value": value, "std": std, "n": n, "unit": "images/s"}
-    return row | {"against": against, "ratio": value / base}
+def _row(name: str, job: str, against: str, seconds: dict[str, list[float]], images: int) -> dict[str, Any]:
+    rates, base = [images / s for s in seconds[job]], [images / s for s in seconds[against]]
+    row = {"name": f"{name}: {job}", "metric": "images_per_s", "value": statistics.median(rates), "unit": "images/s"}
+    row |= {"std": statistics.pstdev(rates), "n": len(rates), "against": f"{name}: {against}"}
+    return row | {"ratio": statistics.median(mine / other for mine, other in zip(rates, base, strict=True))}
 
 
 def print_table(rows: list[dict[str, Any]], threads: int, seconds: float) -> None:

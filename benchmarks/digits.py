@@ -184,7 +184,7 @@ def fit(
     recipe = Recipe(
         steps=spec.steps,
         ratio=spec.ratio if isinstance(spec, params.Student) else 0,
-        **cfg.train.model_dump(exclude={"checkpoint_every"}),
+        **cfg.train.recipe(),
     )
     return train(net, labeled, pseudo, recipe, Noise(**spec.noise.model_dump()), seed)
 

@@ -1,7 +1,8 @@
 """Nine planted disasters, and clean runs: what is stopped, by which stage and code, and what is stopped wrongly.
 
-Handwritten digits and the real stages, without DVC. Shorter training than params.yaml (planted.STEPS); with images
-for calibration and gate. Resumable: each case is a JSON file in the folder given, run again it goes on where it was.
+Handwritten digits and the real stages, without DVC; with images for calibration and gate. Smaller nets and shorter
+training than params.yaml (planted.STEPS), without `--shipped`. Resumable: each case is a JSON file in the folder given,
+run again it goes on where it was.
 
     OMP_NUM_THREADS=1 python benchmarks/disasters.py --folder FOLDER --seeds 0 1 2 --clean 20 --json FILE
 """
@@ -20,7 +21,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks import planted
-from benchmarks.planted import Work
+from benchmarks.planted import Scale, Work
 from tasks import files, params
 
 FOR_ALL = ["ingest digits", "fingerprint digits"]  # whatever the seed
@@ -28,7 +29,7 @@ TO_TEACHER = [*FOR_ALL, "split", "labeled", "teacher"]
 ROUND_1 = ["label r1", "curate r1", "drift r1", "student r1", "gate r1"]
 ROUND_2 = ["label r2", "curate r2", "drift r2", "student r2", "gate r2"]
 Case = tuple[list[str], Callable[[Work], None], list[str]]  # stages, the disaster, stages that should not all pass
-FIRST_CLEAN = 100  # their seeds go on from there
+FIRST_CLEAN = 100
 AFTER_SPLIT, AFTER_TEACHER = TO_TEACHER[:4], TO_TEACHER
 AFTER_STUDENT = [*TO_TEACHER, *ROUND_1[:-1]]
 CASES: dict[str, Case] = {
@@ -48,7 +49,7 @@ class StoppedTooEarly(Exception):
     """A project was stopped before anything was planted in it; its argument says where."""
 
 
-def base(folder: Path, seed: int, stages: list[str]) -> Path:
+def base(folder: Path, seed: int, stages: list[str], scale: Scale) -> Path:
     """A clean project after some stages, made once."""
     done = folder / f"base-{seed}-{len(stages)}"
     if not (done / "ready").exists():
@@ -59,23 +60,23 @@ def base(folder: Path, seed: int, stages: list[str]) -> Path:
         if known:
             shutil.copytree(folder / f"base-{seed}-{known[-1]}", done, ignore=shutil.ignore_patterns("ready"))
         elif start:
-            shutil.copytree(base(folder, 0, FOR_ALL), done, ignore=shutil.ignore_patterns("ready"))
+            shutil.copytree(base(folder, 0, FOR_ALL, scale), done, ignore=shutil.ignore_patterns("ready"))
             work.edit(lambda raw: raw.update(seed=seed))
         else:
-            work.make()
+            work.make(scale)
         if stopped := work.run(stages[known[-1] if known else start :]):
             raise StoppedTooEarly(stopped)
         (done / "ready").touch()
     return done
 
 
-def disaster(folder: Path, seed: int, name: str) -> dict[str, Any]:
+def disaster(folder: Path, seed: int, name: str, scale: Scale) -> dict[str, Any]:
     """One disaster. Its project stays, so that other rules can be tried on it without training."""
     before, plant, then = CASES[name]
     place = folder / f"case-{seed}-{_slug(name)}"
     shutil.rmtree(place, ignore_errors=True)
     try:
-        shutil.copytree(base(folder, seed, before), place)
+        shutil.copytree(base(folder, seed, before, scale), place)
     except StoppedTooEarly as error:
         return {"case": name, "seed": seed, "stopped": True, "too_early": True, **error.args[0]}
     work = Work(place, seed)
@@ -89,10 +90,10 @@ def disaster(folder: Path, seed: int, name: str) -> dict[str, Any]:
     return {"case": name, "seed": seed, "stopped": "stage" in found, **found}
 
 
-def clean(folder: Path, seed: int) -> dict[str, Any]:
+def clean(folder: Path, seed: int, scale: Scale) -> dict[str, Any]:
     """Two rounds with nothing wrong: is any of it stopped, or a student held? With what is true of each student."""
     try:
-        work = Work(base(folder, seed, AFTER_STUDENT), seed)
+        work = Work(base(folder, seed, AFTER_STUDENT, scale), seed)
     except StoppedTooEarly as error:
         return {"case": "clean", "seed": seed, "stopped": True, **error.args[0]}
     found = work.run(["gate r1", *ROUND_2])
@@ -157,18 +158,22 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True, help="Where projects and results lie.")
     parser.add_argument("--seeds", type=int, nargs="*", default=[0])
     parser.add_argument("--only", nargs="*", help="Names of disasters; all where left out.")
-    parser.add_argument("--clean", type=int, default=0, help=f"Clean runs, seeds {FIRST_CLEAN} on.")
+    parser.add_argument("--clean", type=int, default=0, help="How many clean runs.")
+    parser.add_argument("--first", type=int, default=FIRST_CLEAN, help="The first seed of the clean runs.")
+    parser.add_argument("--shipped", action="store_true", help="Nets and steps of params.yaml: in a folder of its own.")
+    parser.add_argument("--gate", type=int, default=400, help="Images of the gate: in a folder of its own.")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     folder = args.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
+    scale = Scale(args.shipped, args.gate)
     todo = [(seed, name) for seed in args.seeds for name in args.only or CASES]
-    todo += [(FIRST_CLEAN + n, "clean") for n in range(args.clean)]
+    todo += [(args.first + n, "clean") for n in range(args.clean)]
     rows = []
     for seed, name in todo:
         path = folder / f"{seed}-{_slug(name)}.json"
         if not path.exists():
-            row = clean(folder, seed) if name == "clean" else disaster(folder, seed, name)
+            row = clean(folder, seed, scale) if name == "clean" else disaster(folder, seed, name, scale)
             path.write_text(json.dumps(row, indent=1))
         rows.append(json.loads(path.read_text()))
         print(_line(rows[-1]), flush=True)

@@ -110,7 +110,7 @@ def _cifar(seed: int, cifar: Path) -> dict[str, Any]:
     net = build(
         cfg.teacher.net, channels=3, classes=CLASSES, width=cfg.teacher.width, dropout=0.0, stochastic_depth=0.0
     )
-    recipe = Recipe(steps=cfg.teacher.steps, ratio=0, **cfg.train.model_dump(exclude={"checkpoint_every"}))
+    recipe = Recipe(steps=cfg.teacher.steps, ratio=0, **cfg.train.recipe())
     target_NC = one_hot(label_N[labeled], CLASSES).float()
     examples = Examples(image_NCHW[labeled], target_NC, torch.ones(len(labeled), dtype=torch.int64))
     teacher = train(net, examples, None, recipe, Noise(**cfg.teacher.noise.model_dump()), seed)

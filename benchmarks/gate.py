@@ -24,7 +24,7 @@ from scipy.special import ndtri
 from scipy.stats import multivariate_normal
 
 from tasks.core.compare import holm, mcnemar_fall, paired_interval
-from tasks.core.gate import LEVEL, Recall
+from tasks.core.gate import FALL_RISK, LEVEL, Recall
 
 CLASSES, ROUNDS, MAX_HOLDS = 10, 6, 2
 SIZES, ACCURACIES, CORRELATIONS = (100, 400, 1000, 4000), (0.7, 0.8, 0.9, 0.97), (0.0, 0.5, 0.9)
@@ -56,7 +56,7 @@ def fallen(table_C3: np.ndarray, size_C: np.ndarray, correct: bool = True) -> li
     p_C = [mcnemar_fall(int(gained), int(lost)) for _, gained, lost in table_C3]
     adjusted_C = holm(p_C) if correct else p_C
     rows = zip(size_C, table_C3, p_C, adjusted_C, strict=True)
-    return [Recall(0, int(n), int(t[1]), int(t[2]), p, a).fell_by_more(RECALL) for n, t, p, a in rows]
+    return [Recall(0, int(n), int(t[1]), int(t[2]), p, a, a < FALL_RISK).fell_by_more(RECALL) for n, t, p, a in rows]
 
 
 def recall(n: int, shape: str, accuracy: float, rho: float, draws: int, seed: int) -> Row:

@@ -130,7 +130,7 @@ def _teacher(name: str, cfg: params.Settings, image_NCHW: Tensor, truth_N: np.nd
     form = {"width": spec.width, "dropout": spec.dropout, "stochastic_depth": spec.stochastic_depth}
     torch.manual_seed(seed)
     net = build(spec.net, channels=cfg.image.channels, classes=CLASSES, **form)
-    recipe = Recipe(steps=spec.steps, ratio=0, **cfg.train.model_dump(exclude={"checkpoint_every"}))
+    recipe = Recipe(steps=spec.steps, ratio=0, **cfg.train.recipe())
     folder = FOLDER / name
     folder.mkdir(exist_ok=True)
     checkpoints = Checkpoints(folder)

@@ -1,148 +1,137 @@
-"""How long a large review takes to build, and to open again.
+"""How long a large review takes to build, to open again, and to build when the labels have changed.
 
     python benchmarks/review_size.py --cifar FOLDER [--images 100000] [--folder .work/review_size] [--json FILE]
 
-Makes a workspace of so many pool images, JPEG bytes of CIFAR-10 (train.parquet and test.parquet, some under a second
-id where they do not suffice), with probabilities, labels and untrained nets of two rounds; nothing of it is measured.
-Then `review --round r1 --budget 200` with `review.limit` at the number of images: building the data set (pictures,
-documents, queue, map of 5,000), doing it again with nothing changed, and the App from its start to its first answer.
+Makes a workspace of so many pool images, JPEG bytes of CIFAR-10 (train.parquet and test.parquet, each under a second id
+where they do not suffice), with probabilities, labels and untrained nets of two rounds; nothing of it is measured.
+Then `review --round r1 --budget 200` with `review.limit` at the number of images. Each step is a process of its own,
+timed from its start, when no mongod runs: the imports and the start of mongod are in it.
+
+- build           pictures, documents, queue, map of 5,000, the features of `review.features` images
+- open again      nothing has changed: until the App has answered with its page and the first picture of the queue
+- labels changed  one label of the table is another one: everything anew but the pictures and the features
 """
 
 import argparse
+import contextlib
 import hashlib
 import http.client
 import json
 import os
 import shutil
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
 import yaml
 
-from tasks import decisions, files
-from tasks.models import build_from, save_model
-from tasks.params import Settings
+from tasks import files
+from tasks.params import Settings, load
 from tasks.review import app, database, session
+from tests.review import made
 
 ROOT = Path(__file__).resolve().parent.parent
 CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
-PART = 20_000
+STEPS = ("build", "open again", "labels changed")
 
 
 def main() -> None:
-    """Make the workspace, time three things, print them."""
+    """Make the workspace, time the steps, print them."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--cifar", type=Path, required=True, help="a folder with train.parquet and test.parquet")
+    parser.add_argument("--cifar", type=Path, help="a folder with train.parquet and test.parquet")
     parser.add_argument("--images", type=int, default=100_000)
     parser.add_argument("--folder", type=Path, default=files.WORK / "review_size")
+    parser.add_argument("--prepare", action="store_true", help="make the workspace, measure nothing")
+    parser.add_argument("--made", action="store_true", help="the workspace is there, by --prepare")
     parser.add_argument("--json", type=Path, help="write the rows to this file")
+    parser.add_argument("--step", choices=STEPS, help=argparse.SUPPRESS)
     args = parser.parse_args()
-    cifar, target = args.cifar.resolve(), args.json.resolve() if args.json else None
-    shutil.rmtree(args.folder, ignore_errors=True)
-    args.folder.mkdir(parents=True)
+    if args.step:
+        step(args.step)
+        return
+    target = args.json.resolve() if args.json else None
+    if not args.made:
+        cifar = args.cifar.resolve()
+        shutil.rmtree(args.folder, ignore_errors=True)
+        args.folder.mkdir(parents=True)
     os.chdir(args.folder)
-    settings = workspace(cifar, args.images)
-    seconds = {"build": _seconds(lambda: print(session.build("r1", settings, budget=200)))}
-    seconds["build again"] = _seconds(lambda: print(session.build("r1", settings, budget=200)))
-    seconds["App"] = _seconds(_open_app)
-    rows = [
-        {"name": f"{args.images:,} images: {name}", "metric": "seconds", "value": round(wall, 1), "unit": "s", "n": 1}
-        | {"cpu": round(cpu, 1)}
-        for name, (wall, cpu) in seconds.items()
-    ]
-    for row in rows:
-        print(f"{row['name']}: {row['value']} s, {row['cpu']} s of this process's processor time")
+    if not args.made:
+        workspace(cifar, args.images)
+    rows = [] if args.prepare else [timed(name, args.images) for name in STEPS]
     if target:
         target.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
 
 
-def workspace(cifar: Path, images: int) -> Settings:
+def timed(name: str, images: int) -> dict[str, Any]:
+    """A step in a process of its own, once no mongod of this folder runs any more."""
+    while _mongod_runs():
+        time.sleep(1)
+    before = os.times()
+    done = subprocess.run([sys.executable, __file__, "--step", name], check=True, stdout=subprocess.PIPE, text=True)
+    *said, last = done.stdout.splitlines()
+    print("\n".join(said))
+    wall, after = float(last), os.times()
+    cpu = after.children_user + after.children_system - before.children_user - before.children_system
+    print(f"{images:,} images, {name}: {wall:.1f} s; {cpu:.1f} s of processor time without mongod", flush=True)
+    row = {"name": f"{images:,} images: {name}", "metric": "seconds", "value": round(wall, 1), "unit": "s", "n": 1}
+    return row | {"cpu": round(cpu, 1), "load": round(os.getloadavg()[0], 1)}
+
+
+def _mongod_runs() -> bool:
+    found = [p.info for p in psutil.process_iter(["name", "cmdline"]) if p.info["name"] == "mongod"]
+    return any(str(Path.cwd()) in " ".join(info["cmdline"] or ()) for info in found)
+
+
+def step(name: str) -> None:
+    """What is timed."""
+    if name == "labels changed":
+        path = files.labels("r1") / "labels.parquet"
+        table = files.read_table(path).to_pandas()
+        table.loc[0, "label"] = next(other for other in CLASSES if other != table.loc[0, "label"])
+        made.labels("r1", table)
+    print(session.build("r1", load(), budget=200))
+    served = _open_app() if name == "open again" else None
+    print(time.time() - psutil.Process().create_time(), flush=True)
+    with contextlib.redirect_stdout(sys.stderr):
+        served.close() if served else None
+
+
+def workspace(cifar: Path, images: int) -> None:
     """Everything `understudy review` reads, in the current folder."""
     raw: dict[str, Any] = yaml.safe_load((ROOT / "settings/cifar10.yaml").read_text(encoding="utf-8"))
     raw["review"]["limit"] = images
     raw["sources"] = {"mine": {"kind": "folder", "path": "mine"}}
+    Path("params.yaml").write_text(yaml.safe_dump(raw, sort_keys=False), encoding="utf-8")
     settings = Settings.model_validate(raw)
-    ids = _images(cifar, images)
-    _publish(files.catalog("mine"), {"images.parquet": pa.table({"image_id": ids, "path": [f"{i}.jpg" for i in ids]})})
-    nobody = pa.table({"image_id": pa.array([], pa.string()), "label": pa.array([], pa.string())})
-    pool = pa.table({"image_id": ids, "status": ["pool"] * images})
-    _publish(
-        files.SPLIT,
-        {"classes.json": CLASSES, "pool.parquet": pool, "labeled.parquet": nobody} | {"calib.parquet": nobody},
-    )
+    encoded = _images(cifar, images)
+    ids = sorted(encoded)
+    made.images("mine", encoded, {image_id: f"{image_id}.jpg" for image_id in ids})
+    made.split(CLASSES, dict.fromkeys(ids, "pool"), {}, {})
     rng = np.random.default_rng(0)
     for round_, teacher in (("r1", "r0"), ("r2", "r1")):
         prob_NC = rng.dirichlet(np.full(10, 0.15), images).astype(np.float32)
-        flat = pa.FixedSizeListArray.from_arrays(pa.array(prob_NC.ravel()), 10)
-        _publish(
-            files.probs(round_),
-            {"part-00000.parquet": pa.table({"image_id": ids, "prob": flat}), "summary.json": {"teacher": teacher}},
-        )
-        _publish(files.labels(round_), {"labels.parquet": _labels(round_, teacher, ids, prob_NC)}, files.probs(round_))
-        files.replace_file(files.decisions(round_), ",".join(decisions.HEADER) + "\n")
-        spec = settings.teacher.model_dump(exclude={"steps", "noise"})
-        card = spec | {"channels": 3, "classes": CLASSES, "key": teacher}
-        torch.manual_seed(0)
-        staged = files.WORK / "net"
-        staged.mkdir(parents=True)
-        save_model(staged, build_from(card), card)
-        files.seal(staged, {"stage": "made"})
-        files.move_into_place(staged, files.champion(teacher))
-    return settings
+        made.probabilities(round_, teacher, ids, prob_NC)
+        reason_N = np.where(prob_NC.max(axis=1) >= 0.5, "kept", "low_confidence").tolist()
+        made.labels(round_, made.accepted(round_, teacher, ids, CLASSES, prob_NC, reason_N))
+        made.net(teacher, CLASSES, 3, **settings.teacher.model_dump(exclude={"steps", "noise"}))
 
 
-def _images(cifar: Path, images: int) -> list[str]:
+def _images(cifar: Path, images: int) -> dict[str, bytes]:
     tables = [pq.read_table(cifar / f"{name}.parquet", columns=["image"]) for name in ("train", "test")]
     encoded = [image["bytes"] for image in pa.concat_tables(tables)["image"].to_pylist()]
-    every = {}
-    for number in range(images):
-        data = encoded[number % len(encoded)]
-        every[hashlib.sha256(data + str(number // len(encoded)).encode()).hexdigest()] = data
-        if len(every) < number + 1:  # CIFAR holds some pictures twice
-            every[hashlib.sha256(data + f"again {number}".encode()).hexdigest()] = data
-    ids = sorted(every)
-    staged = files.WORK / "images"
-    staged.mkdir(parents=True)
-    for index, start in enumerate(range(0, images, PART)):
-        some = ids[start : start + PART]
-        part = pa.table({"image_id": some, "bytes": pa.array([every[i] for i in some], pa.binary())})
-        files.write_images(part, staged / f"part-{index:05d}.parquet")
-    files.seal(staged, {"stage": "made", "inputs": {}})
-    files.move_into_place(staged, files.images("mine"))
-    return ids
+    named = ((number, encoded[number % len(encoded)]) for number in range(images))
+    return {hashlib.sha256(f"{number}".encode() + data).hexdigest(): data for number, data in named}
 
 
-def _labels(round_: str, teacher: str, ids: list[str], prob_NC: np.ndarray) -> pa.Table:
-    confidence_N, kept_N = prob_NC.max(axis=1), prob_NC.max(axis=1) >= 0.5
-    columns: dict[str, Any] = {name: [None] * len(ids) for name in files.LABEL_TABLE.names}
-    columns |= {"image_id": ids, "label": np.array(CLASSES)[prob_NC.argmax(axis=1)].tolist()}
-    columns |= {"confidence": confidence_N.tolist(), "copies": kept_N.astype(int).tolist()}
-    columns |= {"round": [round_] * len(ids), "source": [f"teacher:{teacher}"] * len(ids)}
-    columns |= {"reason": np.where(kept_N, "kept", "low_confidence").tolist()}
-    return pa.table(columns, schema=files.LABEL_TABLE)
-
-
-def _publish(target: Path, content: dict[str, Any], made_from: Path | None = None) -> None:
-    staged = files.WORK / "staged"
-    staged.mkdir(parents=True)
-    for name, value in content.items():
-        if isinstance(value, pa.Table):
-            files.write_table(value, staged / name)
-        else:
-            files.write_json(value, staged / name)
-    inputs = {made_from.as_posix(): files.manifest_hash(made_from)} if made_from else {}
-    files.seal(staged, {"stage": "made", "inputs": inputs})
-    files.move_into_place(staged, target)
-
-
-def _open_app() -> None:
-    """From the start of the server to the first pages, the saved view's first samples among them."""
+def _open_app() -> Any:
+    """From the start of the server to the first pages, the saved view's first samples among them; the session."""
     fo = database.connect()
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -156,13 +145,7 @@ def _open_app() -> None:
         answer = asked.getresponse()
         assert answer.status == 200, path
         answer.read()
-    served.close()
-
-
-def _seconds(act: Any) -> tuple[float, float]:
-    wall, cpu = time.perf_counter(), time.process_time()
-    act()
-    return time.perf_counter() - wall, time.process_time() - cpu
+    return served
 
 
 if __name__ == "__main__":

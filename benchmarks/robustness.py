@@ -89,7 +89,7 @@ def _trained(
     if path.is_file():
         net.load_state_dict(load_file(path))
         return net.eval()
-    chosen = settings.train.model_dump(exclude={"checkpoint_every"})
+    chosen = settings.train.recipe()
     recipe = Recipe(steps=args.steps, ratio=spec.ratio if isinstance(spec, Student) else 0, **chosen)
     began = time.perf_counter()
 
