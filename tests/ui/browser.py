@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, TimeoutError, expect
 
 from tests.conftest import Project
 
@@ -51,14 +51,19 @@ def app(project: Project, *command: str) -> Iterator[str]:
         yield found[0]
     finally:
         os.kill(process.pid, signal.SIGTERM)
-        process.communicate(timeout=90)  # returns when mongod and the App's server are gone too: they share its output
+        process.communicate(timeout=60)  # returns when mongod and the App's server are gone too: they share its output
 
 
 def open_app(page: Page, address: str, view: str) -> None:
     """Go to the App, send its advertisement away and wait for the pictures of a saved view."""
+    chosen = page.locator("[data-cy=saved-views-selection]").filter(has_text=view)
     page.goto(address)
     page.get_by_role("button", name="Dismiss").dispatch_event("click")
-    expect(page.locator("[data-cy=saved-views-selection]")).to_contain_text(view)
+    try:
+        chosen.wait_for(timeout=30_000)
+    except TimeoutError:  # on a busy machine FiftyOne now and then drops the view of an address that names a workspace
+        page.goto(address)
+    expect(chosen).to_be_visible()
     looker = page.locator("[data-cy=fo-grid] [data-cy=looker]")
     expect(looker.nth(5).locator("canvas[canvas-loaded=true]")).to_be_visible()
 

@@ -1,6 +1,5 @@
 """What all browser tests share: the page, and one `understudy serve` for the tests of runs."""
 
-import signal
 from collections.abc import Iterator
 
 import pytest
@@ -27,7 +26,4 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """One for all tests, which leave it running."""
     made = Served(tmp_path_factory.mktemp("served").resolve() / "toy")
     yield made
-    made.end(signal.SIGINT)
-    made.receiver.shutdown()
-    made.receiver.server_close()
-    assert made.toy.alive() == []
+    made.close()

@@ -1,32 +1,32 @@
-"""A project under `understudy serve`: toy stages, the real gate, a receiver of its alerts."""
+"""Toy stages and the real gate under `understudy serve`."""
 
-import json
 import os
 import shutil
-import signal
 import sqlite3
 import subprocess
-import threading
-import time
 from contextlib import chdir, closing, suppress
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError
 
 import yaml
 
 from tasks import files
 from tests.conftest import ROOT
-from tests.flows.conftest import UNDERSTUDY, Server, Toy, eventually, free_port
-from tests.test_gate import Case
+from tests.flows.conftest import Toy, eventually
+from tests.gated import Case
+from tests.ui.serving import Serving
 
 TOY = """
-import json, os, sys, time
+import fcntl, json, os, sys, time
 from pathlib import Path
 
 act = sys.argv[1]
+writer = open("writer", "w")
+try:
+    fcntl.flock(writer, fcntl.LOCK_EX | fcntl.LOCK_NB)
+except BlockingIOError:
+    Path("second_writer").touch()
 with open("ran", "a") as ran:
     ran.write(act + "\\n")
 while act == "label" and Path("wait").exists():
@@ -39,6 +39,9 @@ if act == "label":
     metrics = Path("data/metrics/label-r1.json")
     metrics.parent.mkdir(exist_ok=True)
     metrics.write_text(json.dumps({"images": len(pool), "predicted": len({*pool} - {*before})}))
+if act == "curate" and Path("pool/contradicted").exists():
+    print("error [hold]: the labels contradict\\n  fix: look at them", file=sys.stderr)
+    sys.exit(4)
 if act == "drift" and Path("pool/foreign").exists():
     print("error [drift]: the pool moved\\n  fix: look at it", file=sys.stderr)
     sys.exit(4)
@@ -66,28 +69,13 @@ for _name in ("ingest", "label", "curate", "drift"):
 RELABELED = ["ingest", "split", "label", "curate", "drift"]
 
 
-class Patient(Server):
-    """SQLite is locked now and then while the server starts; it says 503 then."""
+class Served(Serving):
+    """Toy stages and the real gate under `understudy serve`."""
 
-    def _ask(self, path: str, data: bytes | None) -> Any:
-        for _ in range(20):
-            try:
-                return super()._ask(path, data)
-            except HTTPError as error:
-                error.close()
-                if error.code != 503:
-                    raise
-                time.sleep(1)
-        return super()._ask(path, data)
-
-
-class Served:
-    """A project under `understudy serve`, and what its alerts said."""
-
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *options: str) -> None:
         self.toy = toy = Toy(folder, {})
         (folder / "toy.py").write_text(TOY)
-        (folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": PIPELINE}, sort_keys=False))
+        (folder / "dvc.yaml").write_text(yaml.dump({"stages": PIPELINE}, Dumper=yaml.CSafeDumper, sort_keys=False))
         (folder / "pool").mkdir()
         (folder / "pool/one").touch()
         shutil.copytree(ROOT / "data/decisions", folder / "data/decisions")
@@ -97,62 +85,7 @@ class Served:
             shutil.rmtree(files.champion("r1"))
             shutil.copytree(files.champion("r0"), files.CHAMPION)
         toy.edit(lambda raw: raw.update(approval="manual"))
-        self.port, self.told = free_port(), []
-        told: list[dict[str, Any]] = self.told
-
-        class Receiver(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                told.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
-                self.send_response(204)
-                self.end_headers()
-
-            def log_message(self, *_: Any) -> None:
-                """Say nothing."""
-
-        self.receiver = ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
-        threading.Thread(target=self.receiver.serve_forever, daemon=True).start()
-        toy.env["UNDERSTUDY_WEBHOOK"] = f"http://127.0.0.1:{self.receiver.server_port}/"
-        self.server = Patient(f"http://127.0.0.1:{self.port}", toy)
-        self.process: subprocess.Popen[str]
-        self.start()
-
-    def start(self) -> None:
-        """`understudy serve`, until it says that all is there."""
-        self.process = self.toy.start(UNDERSTUDY, "serve", "--port", str(self.port))
-        assert self.process.stdout is not None
-        said = ""
-        while (line := self.process.stdout.readline()) and "Ctrl-C" not in line:
-            said += line
-        assert line, said
-        self.reader = threading.Thread(target=self.process.stdout.read, daemon=True)
-        self.reader.start()
-
-    def kill(self) -> None:
-        """All of it, as when the machine stops."""
-        self.end(signal.SIGKILL)
-        eventually(lambda: self.toy.alive() == [])
-
-    def end(self, by: signal.Signals) -> None:
-        """Stop `understudy serve` and read what it still says."""
-        self.process.send_signal(by)
-        self.process.wait(timeout=60)
-        self.reader.join()
-        assert self.process.stdout is not None
-        self.process.stdout.close()
-
-    def begin(self, name: str) -> str:
-        """Start a deployment as a click in the pages does; the run's id."""
-        found = self.server.get(f"deployments/name/{name}/{name}")
-        return str(self.server.post(f"deployments/{found['id']}/create_flow_run", {})["id"])
-
-    def state(self, run: str) -> dict[str, Any]:
-        """The state of a run as the pages show it."""
-        return dict(self.server.get(f"flow_runs/{run}")["state"])
-
-    def ends(self, run: str, name: str, seconds: float = 300) -> dict[str, Any]:
-        """Wait until a run is in the state of this name."""
-        eventually(lambda: self.state(run)["name"] == name, seconds)
-        return self.state(run)
+        super().__init__(toy, *options)
 
     def ran(self) -> list[str]:
         """The toy stages that ran since the last question."""
@@ -163,7 +96,10 @@ class Served:
 
     def engines(self) -> list[int]:
         """Processes of flow runs and stages."""
-        words = ("prefect.engine", "toy.py", "tasks gate")
+        return self.pids("prefect.engine", "toy.py", "tasks gate")
+
+    def pids(self, *words: str) -> list[int]:
+        """Processes at work here whose command line has one of these words."""
         listed = subprocess.run(["ps", "-ww", "-eo", "pid=,args="], capture_output=True, text=True, check=True).stdout
         found = []
         for line in listed.splitlines():
@@ -172,11 +108,6 @@ class Served:
                 if any(word in command for word in words) and os.readlink(f"/proc/{pid}/cwd") == str(self.toy.folder):
                     found.append(int(pid))
         return found
-
-    def alert(self, kind: str, run: str) -> dict[str, Any]:
-        """Wait for an alert about a run."""
-        eventually(lambda: [t for t in self.told if (t["kind"], t["run_id"]) == (kind, run)], 30)
-        return next(t for t in self.told if (t["kind"], t["run_id"]) == (kind, run))
 
 
 def hours_pass(database: Path, hours: int) -> None:

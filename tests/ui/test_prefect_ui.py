@@ -1,7 +1,6 @@
 """A run as a person sees it: the real server, the real flow, a real browser."""
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -152,9 +151,8 @@ def test_a_run_is_started_with_the_form_and_tells_its_story(server: Server, page
 
 @pytest.mark.skipif(not SCREENSHOTS, reason="makes docs/images/prefect.png")
 def test_the_readmes_picture(fresh_project: Project, tmp_path: Path, server: Server, page: Page) -> None:
-    """The project's own loop on the page of its run."""
+    """The project's own loop, its nets trained for a few steps, on the page of its run."""
     project = fresh_project.copy(tmp_path / "project")
-    shutil.copy(ROOT / "params.yaml", project.folder)
     project.env |= server.env
     done = project.run(UNDERSTUDY, "run")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from tests import test_report
+from tests import reported
 from tests.conftest import ROOT, Project
 from tests.ui.browser import CHROMIUM, FLAGS, SCREENSHOTS
 
@@ -80,7 +80,7 @@ def test_long_names_do_not_break_a_phone(browser: Browser, tmp_path: Path, monke
     """Class names without a space, as long as a line of text, and a hundred of them: nothing leaves the page."""
     monkeypatch.chdir(tmp_path)
     for classes in (["x" * 120, "y" * 120, "<b>" * 30], [f"{i:03d}" + "w" * 60 for i in range(100)]):
-        test_report.make(classes)
+        reported.make(classes)
         page = _open(browser, tmp_path / "data/report/report.html", 360, "light")
         _fits(page, 360)
         assert classes[0] in page.locator("body").inner_text().replace("\u200b", "")

@@ -20,7 +20,7 @@ def address(project: Project) -> Iterator[str]:
         shutil.copy(ROOT / "params.yaml", project.folder)
         project.repro("curate@r2")
     project.edit(lambda settings: settings["review"].update(port=free_port()))
-    with app(project, "understudy", "review", "--round", "r1") as address:
+    with app(project, "understudy", "review", "--round", "r1", "--who", "Ada") as address:
         yield address
 
 

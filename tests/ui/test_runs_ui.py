@@ -6,7 +6,6 @@ No browser: the server is asked as its pages ask it.
 from contextlib import chdir
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -16,11 +15,6 @@ from tests.flows.conftest import UNDERSTUDY, eventually
 from tests.ui.served import RELABELED, Served, hours_pass
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
-
-
-def _resume(served: Served, run: str, **answer: Any) -> dict[str, Any]:
-    said: dict[str, Any] = served.server.post(f"flow_runs/{run}/resume", {"run_input": answer})
-    return said
 
 
 def test_a_student_waits_for_a_person_25_hours_and_a_crash_of_the_machine(served: Served) -> None:
@@ -38,8 +32,8 @@ def test_a_student_waits_for_a_person_25_hours_and_a_crash_of_the_machine(served
     assert "not measured" in card
     for wrong in ({"threshold": 1.7}, {"decision": "maybe"}, {"who": ""}):
         answer = {"decision": "promote", "who": "ada", "why": "looked"} | wrong
-        assert _resume(served, run, **answer)["status"] == "REJECT"
-    assert _resume(served, run)["status"] == "REJECT"
+        assert served.resume(run, **answer) == "REJECT"
+    assert served.resume(run) == "REJECT"
     assert served.state(run)["id"] == state["id"]
 
     served.kill()
@@ -48,18 +42,46 @@ def test_a_student_waits_for_a_person_25_hours_and_a_crash_of_the_machine(served
     assert served.state(run)["name"] == "Suspended"
     waited = datetime.now(UTC) - datetime.fromisoformat(served.state(run)["timestamp"])
     assert waited > timedelta(hours=24.9)
-    assert _resume(served, run, decision="promote", who="ada", why="  ", threshold=0.7)["status"] == "ACCEPT"
+    assert served.resume(run, decision="promote", who="ada", why="  ", threshold=0.7) == "ACCEPT"
     eventually(lambda: served.state(run)["name"] == "Suspended" and served.state(run)["id"] != state["id"], 120)
     assert any("asked again: a decision needs a name and a reason" in line for line in served.server.log(run))
 
-    assert _resume(served, run, decision="promote", who="ada", why="looked", threshold=0.7)["status"] == "ACCEPT"
+    assert served.resume(run, decision="promote", who="ada", why="looked", threshold=0.7) == "ACCEPT"
     served.ends(run, "Completed")
     with chdir(served.toy.folder):
         rows = approvals.read(files.APPROVALS)
         assert [(row.round, row.action, row.who, row.threshold) for row in rows] == [("r1", "promote", "ada", "0.7")]
         assert files.read_json(files.champion("r1") / "decision.json")["by"]["who"] == "ada"
-        assert yaml.safe_load(Path("params.yaml").read_text())["rounds"]["r2"]["curate"]["threshold"] == 0.7
+        assert (
+            yaml.load(Path("params.yaml").read_text(), yaml.CSafeLoader)["rounds"]["r2"]["curate"]["threshold"] == 0.7
+        )
     assert served.ran() == []
+
+
+def test_a_word_in_the_ledger_brings_a_waiting_run_back(served: Served) -> None:
+    """`understudy approve` in a terminal, and a row that came with git: the run goes on by itself within a minute."""
+    ledger = served.toy.folder / files.APPROVALS
+    header, *_ = ledger.read_text().splitlines(keepends=True)
+    ledger.write_text(header)
+    run = served.begin("self-training")
+    served.ends(run, "Suspended")
+    said = served.toy.run(UNDERSTUDY, "approve", "r1", "--hold", "--why", "not before the audit", "--who", "ada")
+    assert said.returncode == 0, said.stderr
+    served.ends(run, "Completed", 60)
+    worker = (served.toy.folder / ".prefect/worker.log").read_text()  # it may have looked in that very second
+    assert f"the run {served.server.get(f'flow_runs/{run}')['name']} goes on" in said.stdout + worker
+    with chdir(served.toy.folder):
+        assert files.read_json(files.champion("r1") / "decision.json")["by"]["why"] == "not before the audit"
+    row = ledger.read_text().removeprefix(header)
+
+    ledger.write_text(header)
+    run = served.begin("self-training")
+    served.ends(run, "Suspended")
+    ledger.write_text(header + row.replace("hold", "promote"))
+    served.ends(run, "Completed", 60)
+    with chdir(served.toy.folder):
+        assert files.read_json(files.champion("r1") / "decision.json")["champion"] == "r1"
+    served.ran()
 
 
 def test_new_images_are_labeled_once_and_overlapping_runs_are_skipped(served: Served) -> None:
@@ -90,6 +112,11 @@ def test_new_images_are_labeled_once_and_overlapping_runs_are_skipped(served: Se
     assert "the pool moved" in served.ends(run, "Drift")["message"]
     assert "the pool moved" in served.alert("drift", run)["message"]
     (pool / "foreign").unlink()
+    (pool / "contradicted").touch()
+    run = served.begin("relabel")
+    assert "curate@r1: error [hold]: the labels contradict" in served.ends(run, "Held")["message"]
+    assert "the labels contradict" in served.alert("held", run)["text"]
+    (pool / "contradicted").unlink()
     served.ends(served.begin("relabel"), "Relabeled")
     served.ran()
 
