@@ -20,6 +20,7 @@ STAGES = (
     "champion",
     "evaluate",
     "robustness",
+    "distill",
     "report",
 )
 

@@ -21,6 +21,7 @@ from tasks.params import Curate
 
 THRESHOLDS = "thresholds.json"
 DIGITS, SHOWN = 6, 10
+ENOUGH = 100  # held-out images of all classes together: the temperature that vouches for a promise is fitted on them
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,9 @@ def ask(settings: Curate, judged: Judged, classes: list[str], key: str) -> Asked
     if not len(judged.truth_K):
         what = f"{key}.target_precision needs labels that the teacher did not learn from, and there are none"
         raise UserError("nothing_held_out", what, "set split.calib or calibrate.folds in params.yaml")
-    threshold_C = np.array([promise(*judged.of(c), settings.target_precision) for c in range(len(classes))])
+    threshold_C = np.full(len(classes), NEVER)
+    if len(judged.truth_K) >= ENOUGH:
+        threshold_C = np.array([promise(*judged.of(c), settings.target_precision) for c in range(len(classes))])
     missed_C = threshold_C == NEVER
     soft_C = missed_C & (settings.unreachable == "soft")
     threshold_C[soft_C] = settings.threshold
@@ -107,6 +110,8 @@ def say(found: dict[str, Any], stage: str) -> list[str]:
         return []
     fate = {"review": "not learnt from (below_promise)", "soft": "learnt from softly (kept_soft)"}[found["unreachable"]]
     lines = [f"{stage}: {len(missed)} of {len(found['classes'])} classes do not reach {found['target']:g}: {fate}"]
+    if found["held_out"] < ENOUGH:
+        lines.append(f"  nothing is promised on fewer than {ENOUGH} held-out images; there are {found['held_out']}")
     for name, row in list(missed.items())[:SHOWN]:
         more = f"at least {row['needed']} more held-out images like these" if row["needed"] else "more will not do"
         lines.append(f"  {name}: {row['right']} of {row['n']} held-out images right; {more}")

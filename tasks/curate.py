@@ -9,6 +9,8 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -71,13 +73,22 @@ def curate(stage: Stage, round_: str) -> None:
     _refuse_disasters(decided)
     hold.refuse_labels(stage, entry.teacher, classes, plan.kept_C, asked.missed_C)
 
-    reasons: Counter[str] = Counter()
-    learnt = Counter(dict.fromkeys(classes, 0))
-    copies = images = 0
     out = stage.output(files.labels(round_))
     files.write_json(thresholds, out / accept.THRESHOLDS)
     files.write_json(reading.as_dict(), out / files.READING)
-    with files.table_writer(out / "labels.parquet", files.LABEL_TABLE) as writer:
+    counted = _write(decided, out / "labels.parquet")
+    unknown = len(words) - words.met
+    stage.summary(**counted, unknown_decisions=unknown, unreachable_classes=int(asked.missed_C.sum()))
+    if unknown:
+        print(f"curate@{round_}: {unknown} decisions are about images that are not in this pool; they are left alone")
+
+
+def _write(decided: Decided, path: Path) -> dict[str, Any]:
+    """The label table to a file, and its counts, which add up."""
+    reasons: Counter[str] = Counter()
+    learnt = Counter(dict.fromkeys(decided.classes, 0))
+    copies = images = 0
+    with files.table_writer(path, files.LABEL_TABLE) as writer:
         for table in _label_table(decided):
             writer.write_table(table)
             images += table.num_rows
@@ -87,18 +98,8 @@ def curate(stage: Stage, round_: str) -> None:
             learnt.update(_counts(shown["label"]))
     if sum(reasons.values()) != images or sum(learnt.values()) != int(decided.plan.kept_C.sum()):
         raise AssertionError(f"{images} pool images, reasons {reasons}, kept {learnt}, planned {decided.plan.kept_C}")
-    unknown = len(words) - words.met
-    stage.summary(
-        pool=images,
-        reasons=dict(sorted(reasons.items())),
-        kept=sum(learnt.values()),
-        copies=copies,
-        per_class=dict(learnt),
-        unknown_decisions=unknown,
-        unreachable_classes=int(asked.missed_C.sum()),
-    )
-    if unknown:
-        print(f"curate@{round_}: {unknown} decisions are about images that are not in this pool; they are left alone")
+    kept = {"kept": sum(learnt.values()), "copies": copies, "per_class": dict(learnt)}
+    return {"pool": images, "reasons": dict(sorted(reasons.items())), **kept}
 
 
 def _label_table(decided: Decided) -> Iterator[pa.Table]:

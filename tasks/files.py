@@ -60,6 +60,7 @@ GATE = Path("data/gate")  # classes.json, gate.parquet and part-NNNNN.parquet wi
 SEALED = Path("data/sealed")  # test.parquet, truth.parquet: read by evaluate and robustness alone
 TEST_IDS = Path("data/test_ids")  # test.parquet: image_id of what is sealed, without its label (tasks/leaks.py)
 RELEASES = Path("data/decisions/release.csv")  # refused files that people take in (tasks/images/release.py)
+STARTS = Path("data/start")  # weights that nets start from, put there by people (tasks/starts.py)
 CHAMPION = Path("data/champion")  # like data/champions/rK: the net to use
 CHAMPION_WORDS = Path("data/decisions/champion.csv")  # what people said about champions (tasks/verdicts.py)
 APPROVALS = Path("data/decisions/approval.csv")  # what people said about students that waited (tasks/approvals.py)
@@ -198,7 +199,8 @@ def iter_batches(paths: list[Path], rows: int, columns: list[str] | None = None)
     """The rows of some tables in order, at most `rows` at a time; only a page of each column is in memory."""
     for path in paths:
         try:
-            with pq.ParquetFile(path, buffer_size=1 << 20, page_checksum_verification=True) as file:
+            how: dict[str, Any] = {"buffer_size": 1 << 20, "pre_buffer": False, "page_checksum_verification": True}
+            with pq.ParquetFile(path, **how) as file:  # the default, pre_buffer, reads whole row groups ahead
                 for batch in file.iter_batches(rows, columns=columns):
                     yield pa.Table.from_batches([batch])
         except (OSError, pa.ArrowInvalid) as error:

@@ -51,6 +51,15 @@ def name(who: str) -> str:
     return f"'{who}" if who.startswith(("=", "+", "-", "@")) else who
 
 
+def person(who: str) -> str:
+    """The name of whoever says something, as it stands in a ledger. UserError where there is none."""
+    if not who.strip():
+        raise UserError(
+            "no_name", "what people say needs a name to it", 'git config user.name "Your Name", or --who NAME'
+        )
+    return name(who)
+
+
 def refused(path: Path, line: int, why: str) -> UserError:
     """The error about a line of a ledger (0: the file as a whole)."""
     where = f"{path}, line {line}" if line else str(path)

@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError, model_validator
 from tasks import yaml_file
 from tasks.errors import UserError
 from tasks.explain import explain_all
-from tasks.nets.names import mistake
+from tasks.nets.names import AUTO, mistake
 from tasks.params_data import (
     Cache,
     Digits,
@@ -28,7 +28,7 @@ from tasks.params_data import (
     Split,
     Torchvision,
 )
-from tasks.params_nets import Distilled, Net, Noise, Student, Train
+from tasks.params_nets import Consistency, Distilled, FixRes, Net, Noise, Start, Stop, Student, Taught, Train
 from tasks.params_review import Review
 from tasks.params_runs import Alerts, Relabel, Run, Schedule
 from tasks.params_trust import Audit, Calibrate, Drift, Gate, Hold, Robustness
@@ -38,10 +38,12 @@ __all__ = [  # params.Image and the like, wherever a section is defined
     "Audit",
     "Cache",
     "Calibrate",
+    "Consistency",
     "Digits",
     "Distilled",
     "Drift",
     "Duplicates",
+    "FixRes",
     "Folder",
     "Gate",
     "Hold",
@@ -59,7 +61,10 @@ __all__ = [  # params.Image and the like, wherever a section is defined
     "Section",
     "Source",
     "Split",
+    "Start",
+    "Stop",
     "Student",
+    "Taught",
     "Torchvision",
     "Train",
 ]
@@ -190,7 +195,7 @@ class Settings(Section):
     @model_validator(mode="after")
     def _nets_exist(self) -> "Settings":
         nets = {"teacher": self.teacher, "baseline": self.baseline}
-        nets |= {f"rounds.{key}.student": entry.student for key, entry in self.rounds.items()}
+        nets |= {f"rounds.{key}.student": s.student for key, s in self.rounds.items() if s.student.net != AUTO}
         nets |= {f"distill.{name}": entry for name, entry in self.distill.items()}
         for key, net in nets.items():
             if problem := mistake(net.net, net.width, net.stochastic_depth):
@@ -218,7 +223,7 @@ class Settings(Section):
                     f"rounds.{key}.teacher: {entry.teacher!r} comes from no earlier round; known: {', '.join(sizes)}"
                 )
             teacher = sizes[entry.teacher]
-            if entry.student.net == teacher.net and entry.student.width < teacher.width:
+            if entry.student.net == teacher.net != AUTO and entry.student.width < teacher.width:
                 raise ValueError(
                     f"rounds.{key}.student.width: {entry.student.width} is smaller than its teacher's {teacher.width}; "
                     f"allowed: {teacher.width} or more (Noisy Student grows the net, it does not shrink it)"

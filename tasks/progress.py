@@ -21,6 +21,7 @@ class Progress:
         self.total, self.what, self.unit, self.done = total, what, unit, done
         self._before = done
         self._bar: Any = None
+        self._note = ""
 
     def __enter__(self) -> "Progress":
         self._start = self._said = time.monotonic()
@@ -30,11 +31,11 @@ class Progress:
             self._task = self._bar.add_task(self.what, total=self.total, completed=self.done)
         return self
 
-    def advance(self, n: int) -> None:
-        """`n` more units are done."""
-        self.done += n
+    def advance(self, n: int, note: str = "") -> None:
+        """`n` more units are done; `note` says how it goes, as in `loss 0.412`."""
+        self.done, self._note = self.done + n, note
         if self._bar:
-            self._bar.update(self._task, completed=self.done)
+            self._bar.update(self._task, completed=self.done, description=" ".join([self.what, note]).strip())
         elif time.monotonic() - self._said >= EVERY and self.done < self.total:
             self._said = time.monotonic()
             print(self._line(), flush=True)
@@ -48,8 +49,9 @@ class Progress:
     def _line(self) -> str:
         rate = (self.done - self._before) / (time.monotonic() - self._start)
         left = f", {clock((self.total - self.done) / rate)} left" if rate > 0 else ""
+        note = f", {self._note}" if self._note else ""
         per_second = f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
-        return f"{self.what}: {self.done:,} of {self.total:,} {self.unit}, {per_second}/s{left}"
+        return f"{self.what}: {self.done:,} of {self.total:,} {self.unit}, {per_second}/s{note}{left}"
 
 
 def _bar(unit: str) -> Any:

@@ -34,12 +34,30 @@ SHARED = ("server", "fo", "made")  # what takes seconds to start: its tests of a
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Group the tests of a shared server for `--dist loadgroup`; all others go wherever a worker is free."""
+    """Group the tests of a shared server for `--dist loadgroup`; all others go wherever a worker is free.
+
+    One test makes the finished project, which takes a minute or two; those that need it too come after all that does
+    not, or a worker would stand and wait for it. The small tests of this folder come last and fill what is left.
+    """
     for item in items:
         for name in SHARED:
-            if name in getattr(item, "fixturenames", ()):
+            if name in _needs(item):
                 item.add_marker(pytest.mark.xdist_group(f"{item.path.parent.name}-{name}"))
                 break
+    first = next((item for item in items if "finished_project" in _needs(item)), None)
+
+    def turn(item: pytest.Item) -> int:
+        if item is first:
+            return 0
+        if "finished_project" in _needs(item):
+            return 2
+        return 3 if item.path.parent == Path(__file__).parent else 1
+
+    items.sort(key=turn)
+
+
+def _needs(item: pytest.Item) -> list[str]:
+    return getattr(item, "fixturenames", [])
 
 
 class Project:
@@ -61,6 +79,17 @@ class Project:
         return subprocess.run(
             command, cwd=self.folder, env=self.env, capture_output=True, text=True, check=False, **kwargs
         )
+
+    def alive(self) -> list[str]:
+        """Command lines of the processes at work in this project, other than this one."""
+        found = []
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                if process.name != str(os.getpid()) and os.readlink(process / "cwd") == str(self.folder):
+                    found.append((process / "cmdline").read_text().replace("\0", " "))
+            except OSError:
+                continue
+        return found
 
     def start(self, *command: str) -> subprocess.Popen[str]:
         """Start a command in a session of its own."""
@@ -87,9 +116,9 @@ class Project:
     def edit(self, change: Callable[[dict[str, Any]], object]) -> None:
         """Change params.yaml."""
         path = self.folder / "params.yaml"
-        settings = yaml.safe_load(path.read_text())
+        settings = yaml.load(path.read_text(), yaml.CSafeLoader)
         change(settings)
-        path.write_text(yaml.safe_dump(settings, sort_keys=False))
+        path.write_text(yaml.dump(settings, Dumper=yaml.CSafeDumper, sort_keys=False))
 
     def copy(self, folder: Path) -> "Project":
         """The same project elsewhere."""
@@ -116,6 +145,7 @@ def fresh_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project = Project(tmp_path_factory.mktemp("fresh") / "project")
     shutil.copytree(ROOT / "tasks", project.folder / "tasks", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(ROOT / "data/decisions", project.folder / "data/decisions")
+    shutil.copytree(ROOT / "data/start", project.folder / "data/start")
     (project.folder / "data/distilled").mkdir()
     for name in ("data/distilled/README.md", "dvc.yaml", "params.yaml", ".dvcignore", ".gitignore"):
         shutil.copy(ROOT / name, project.folder / name)

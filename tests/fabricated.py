@@ -19,10 +19,10 @@ from tests.conftest import ROOT
 
 def settings(**report: Any) -> Settings:
     """The project's own settings, for images of 8 x 8, in the current folder's params.yaml."""
-    raw = yaml.safe_load((ROOT / "params.yaml").read_text())
+    raw = yaml.load((ROOT / "params.yaml").read_text(), yaml.CSafeLoader)
     raw["image"] |= {"size": 8, "channels": 1}
     raw["report"] |= report
-    Path("params.yaml").write_text(yaml.safe_dump(raw, sort_keys=False))
+    Path("params.yaml").write_text(yaml.dump(raw, Dumper=yaml.CSafeDumper, sort_keys=False))
     return load()
 
 

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pytest
 import yaml
 
+from tasks import accept, decisions, files, held
 from tasks import curate as module
-from tasks import decisions, files, held
 from tasks.errors import Held, UserError
 from tasks.params import load
 from tests import fabricated
@@ -45,11 +45,11 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _curate(**change: Any) -> pd.DataFrame:
-    raw = yaml.safe_load(Path("params.yaml").read_text())
+    raw = yaml.load(Path("params.yaml").read_text(), yaml.CSafeLoader)
     raw["split"]["calib"] = 150
     off = {"threshold": 0.5, "per_class": None, "labels": "hard", "temperature": 1.0, "max_share": 1.0}
     raw["rounds"]["r1"]["curate"] |= off | change
-    Path("params.yaml").write_text(yaml.safe_dump(raw, sort_keys=False))
+    Path("params.yaml").write_text(yaml.dump(raw, Dumper=yaml.CSafeDumper, sort_keys=False))
     fabricated.run(module.curate, module.PARAMS, load(), "r1")
     return files.read_table(files.labels("r1") / "labels.parquet").to_pandas().set_index("image_id")
 
@@ -131,8 +131,20 @@ def test_no_class_reaching_it_holds_the_round_and_no_labels_are_an_error() -> No
     fabricated.answers("r0", CLASSES, {}, {})
     with pytest.raises(UserError, match=r"(?s)target_precision needs labels.*split\.calib"):
         _curate(target_precision=0.9)
-    raw = yaml.safe_load(Path("params.yaml").read_text())
+    raw = yaml.load(Path("params.yaml").read_text(), yaml.CSafeLoader)
     raw["split"]["calib"] = 0
-    Path("params.yaml").write_text(yaml.safe_dump(raw, sort_keys=False))
+    Path("params.yaml").write_text(yaml.dump(raw, Dumper=yaml.CSafeDumper, sort_keys=False))
     with pytest.raises(UserError, match=r"rounds\.r1\.curate\.target_precision: 0\.9 needs labels.*calibrate\.folds"):
         load()
+
+
+@pytest.mark.parametrize(("held_out", "promised"), [(accept.ENOUGH - 1, False), (accept.ENOUGH, True)])
+def test_few_held_out_images_promise_nothing(held_out: int, promised: bool) -> None:
+    """However right they all are: the temperature was fitted on the same few. The log says how many it takes."""
+    all_ants_K, sure_K = np.zeros(held_out, np.int64), np.full(held_out, 0.99, np.float32)
+    judged = accept.Judged(all_ants_K, sure_K.view(np.int32), sure_K, all_ants_K)
+    settings = load().rounds["r1"].curate.model_copy(update={"target_precision": 0.9})
+    asked = accept.ask(settings, judged, ["ant"], "r1")
+    assert asked.missed_C.tolist() == [not promised]
+    said = accept.say(accept.report(asked, settings, judged, np.asarray(asked.threshold), ["ant"]), "curate@r1")
+    assert ("  nothing is promised on fewer than 100 held-out images; there are 99" in said) == (not promised)

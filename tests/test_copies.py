@@ -219,9 +219,9 @@ def test_a_contradiction_between_sources_names_both(tmp_path: Path) -> None:
     workspace = _workspace(tmp_path)
     twin = (workspace.source / "labeled/ant/0.png").read_bytes()
     write_all(tmp_path / "other", {"labeled/bee/x.png": twin, "labeled/bee/y.png": _saved(_scene(77))})
-    settings = yaml.safe_load((tmp_path / "params.yaml").read_text())
+    settings = yaml.load((tmp_path / "params.yaml").read_text(), yaml.CSafeLoader)
     settings["sources"]["other"] = {"kind": "folder", "path": "other"}
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(settings))
+    (tmp_path / "params.yaml").write_text(yaml.dump(settings, Dumper=yaml.CSafeDumper))
     with workspace.inside():
         assert [stage.main(name, "other") for name in ("ingest", "fingerprint")] == [0, 0]
     _run(workspace)

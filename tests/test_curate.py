@@ -41,10 +41,10 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _curate(previous: dict[str, tuple[str | None, float, str]] = NOTHING, **change: Any) -> pd.DataFrame:
     """The label table of r1, by image_id."""
-    raw = yaml.safe_load(Path("params.yaml").read_text())
+    raw = yaml.load(Path("params.yaml").read_text(), yaml.CSafeLoader)
     wanted = {"threshold": 0.5, "per_class": None, "labels": "soft", "temperature": 1.0, "max_share": 1.0}
     raw["rounds"]["r1"]["curate"] |= wanted | change
-    Path("params.yaml").write_text(yaml.safe_dump(raw, sort_keys=False))
+    Path("params.yaml").write_text(yaml.dump(raw, Dumper=yaml.CSafeDumper, sort_keys=False))
     fabricated.label_table("r0", previous)
     fabricated.run(module.curate, module.PARAMS, load(), "r1")
     return files.read_table(files.labels("r1") / "labels.parquet").to_pandas().set_index("image_id")

@@ -17,7 +17,7 @@ from tasks.stage import Stage
 from tasks.student import student
 from tests import fabricated
 from tests.conftest import Project
-from tests.test_drift import FOREIGN, HELD, POOL, _drift, _ids, _outputs, _write
+from tests.drifting import FOREIGN, HELD, POOL, ids, outputs, run_drift, write
 
 
 @pytest.fixture(autouse=True)
@@ -29,17 +29,17 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_report_says_what_was_compared_and_what_was_not() -> None:
     """An alarm in words, every comparison with its numbers, flips by class; without a reference `not measured`."""
-    _write(_outputs(_ids(0, 600), 4, sure=FOREIGN))
-    _drift()
+    write(outputs(ids(0, 600), 4, sure=FOREIGN))
+    run_drift()
     run = Material(Stage("report", load(), ()), ["r1", "r2"], ["digits"], {}, {}, {})
     content = section.section(run)
     assert content is not None
     page = report.render("title", {"drift": content})
     assert "r1: <b>not measured</b>" in page
     assert "first run: nothing to compare with" in page
-    new = _outputs(_ids(1000, 50), 7, sure=FOREIGN)
-    _write(POOL | new, dict.fromkeys(new, "web"), held=HELD)
-    _drift(action="report", max_confident_flips=1.0)
+    new = outputs(ids(1000, 50), 7, sure=FOREIGN)
+    write(POOL | new, dict.fromkeys(new, "web"), held=HELD)
+    run_drift(action="report", max_confident_flips=1.0)
     content = section.section(run)
     assert content is not None
     assert [row["name"] for row in content["groups"]].count("source web") == 2, "beside labels and beside the pool"
@@ -53,8 +53,8 @@ def test_the_report_says_what_was_compared_and_what_was_not() -> None:
 
 def test_a_student_refuses_labels_that_were_not_cleared() -> None:
     """Labels that changed after drift looked at them train nothing, even where DVC is bypassed."""
-    _write(POOL)
-    _drift()
+    write(POOL)
+    run_drift()
     shutil.rmtree(files.labels("r1"))
     fabricated.label_table("r1", dict.fromkeys(POOL, ("ant", 0.9, "kept")))
     fabricated.images(3)

@@ -15,8 +15,7 @@ from tasks import files, params
 from tasks.errors import Busy
 from tasks.ingest import PARAMS, ingest
 from tasks.stage import Stage
-from tests.images.test_manifest import write_hf
-from tests.images.workspace import Workspace, picture, write_all
+from tests.images.workspace import Workspace, picture, write_all, write_hf
 
 CLASSES = ["ant", "bee", "cow"]
 DAMAGE: dict[str, Callable[[bytes], bytes]] = {

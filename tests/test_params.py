@@ -15,7 +15,7 @@ from tasks.errors import UserError
 from tasks.params import Settings, load
 from tests.conftest import ROOT, Project
 
-GOOD: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text())
+GOOD: dict[str, Any] = yaml.load((ROOT / "params.yaml").read_text(), yaml.CSafeLoader)
 
 
 def _leaves(node: Any, prefix: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
@@ -29,7 +29,7 @@ LEAVES = _leaves(GOOD)
 
 def _refusal(settings: Any, tmp_path: Path) -> str:
     path = tmp_path / "params.yaml"
-    path.write_text(yaml.safe_dump(settings, sort_keys=False))
+    path.write_text(yaml.dump(settings, Dumper=yaml.CSafeDumper, sort_keys=False))
     with pytest.raises(UserError) as caught:
         load(path)
     return str(caught.value)
@@ -77,6 +77,9 @@ def test_a_typo_names_the_nearest_key(leaf: tuple[str, ...], tmp_path: Path) -> 
         ("rounds.r1.student.width", 0, "whole number from 1 to 64"),
         ("image.channels", 2, "1 or 3"),
         ("teacher.net", "wrn99", "known: alexnet"),
+        ("teacher.net", "auto", "auto grows a teacher's net, so it is for students"),
+        ("train.accumulate", 7, "7 does not divide train.batch (50) evenly"),
+        ("train.processes", 2, "2 cannot share the 1 parts of a step evenly; set train.accumulate to a multiple of 2"),
         ("baseline.net", "lenet5", "set stochastic_depth to 0"),
         ("train.lr", float("nan"), "number above 0"),
         ("seed", 1.5, "whole number"),

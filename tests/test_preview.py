@@ -24,9 +24,9 @@ def ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """14 images: 8 of the pool with stored probabilities and hidden truth, 6 for the gate. One was rejected."""
     monkeypatch.chdir(tmp_path)
     fabricated.settings()
-    raw = yaml.safe_load(Path("params.yaml").read_text())
+    raw = yaml.load(Path("params.yaml").read_text(), yaml.CSafeLoader)
     raw["rounds"]["r1"]["curate"] |= {"threshold": 0.72, "per_class": None, "max_share": 1.0}
-    Path("params.yaml").write_text(yaml.safe_dump(raw, sort_keys=False))
+    Path("params.yaml").write_text(yaml.dump(raw, Dumper=yaml.CSafeDumper, sort_keys=False))
     ids = fabricated.images(14)
     _split(ids, gate={})
     prob = [np.roll([sure, (1 - sure) / 2, (1 - sure) / 2], n % 3) for n, sure in enumerate(SURE)]
@@ -82,12 +82,12 @@ def test_held_out_labels_are_judged_by_what_the_teacher_said_of_them(ids: list[s
 
 
 def test_where_a_precision_is_wanted_the_grid_is_one_of_targets(ids: list[str]) -> None:
-    """60 right answers of ants show 95 % and no 98 %; a higher target never keeps more, and the own one is marked."""
-    raw = yaml.safe_load(Path("params.yaml").read_text())
+    """100 right answers of ants show 95 % and no 98 %; a higher target never keeps more, and the own one is marked."""
+    raw = yaml.load(Path("params.yaml").read_text(), yaml.CSafeLoader)
     raw["rounds"]["r1"]["curate"] |= {"target_precision": 0.95, "threshold": 0.3}
-    raw["split"]["calib"] = 60
-    Path("params.yaml").write_text(yaml.safe_dump(raw, sort_keys=False))
-    answers = {f"{n:064x}": [0.6 + n / 1000, 0.3, 0.1 - n / 1000] for n in range(60)}
+    raw["split"]["calib"] = 100
+    Path("params.yaml").write_text(yaml.dump(raw, Dumper=yaml.CSafeDumper, sort_keys=False))
+    answers = {f"{n:064x}": [0.6 + n / 1000, 0.3, 0.1 - n / 1000] for n in range(100)}
     fabricated.answers("r0", CLASSES, answers, dict.fromkeys(answers, "ant"))
     found = preview(load(), "r1", truth=False)
     assert [(row["target"], row["kept"]) for row in found.rows] == [(0.8, 2), (0.9, 2), (0.95, 2), (0.98, 0), (0.99, 0)]

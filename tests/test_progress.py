@@ -23,9 +23,9 @@ def test_long_work_says_rate_and_time_left(capsys: pytest.CaptureFixture[str], m
     with Progress(40_000, "label@r1", "images", done=10_000) as work:
         for _ in range(30):
             now[0] += 1
-            work.advance(1_000)
+            work.advance(1_000, "loss 0.412")
     assert capsys.readouterr().out.splitlines() == [
-        "label@r1: 25,000 of 40,000 images, 1,000/s, 15 s left",
+        "label@r1: 25,000 of 40,000 images, 1,000/s, loss 0.412, 15 s left",
         "label@r1: 30,000 images in 30 s",
     ]
 

@@ -6,9 +6,7 @@ import subprocess
 import sys
 from base64 import b64decode, b64encode
 from collections import Counter
-from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -19,103 +17,14 @@ from tasks import files, report, wording
 from tasks.images.thumbnails import data_uri
 from tests import fabricated
 from tests.conftest import ROOT
+from tests.reported import TITLE, Page, gain, make, scores
 
 HOSTILE = ["<b>x", '"onload="alert(1)', "{{ 7*7 }}"]
-REASONS = ["kept", "low_confidence", "class_full", "human_label", "human_rejected", "held_out"]
-TITLE = "<script>alert(1)</script> $x$ & co"
-CLASS_HEADER = "class,n,precision,recall,kept,label_precision,precision_low,precision_high,recall_low,recall_high"
-CURVE = "step,loss,loss_labeled,loss_pseudo,lr\n1,2.0,2.0,,0.1\n2,1.0,1.0,,0.1\n"
-
-
-def _gain(points: float, verdict: str) -> dict[str, Any]:
-    numbers = {"points": points, "low": points - 2, "high": points + 2, "p_value": 0.01, "gained": 9, "lost": 1}
-    return numbers | {"verdict": verdict}
-
-
-def _scores(round_: str, classes: list[str], *, points: float, verdict: str, measured: bool) -> dict[str, Any]:
-    net = {"accuracy": 0.9, "low": 0.88, "high": 0.92, "nll": 0.3, "ece": 0.02}
-    gains = {f"gain_over_{role}": _gain(points, verdict) for role in ("teacher", "baseline")}
-    nets = {
-        role: {"key": key, "net": "wrn10", "width": 2, "parameters": 1000, "steps": 30, "artefact": "ab" * 32}
-        for role, key in (("baseline", "baseline"), ("teacher", f"r{int(round_[1:]) - 1}"), ("student", round_))
-    }
-    labels = {"pool": 60, "kept": 20, "human": 10, "coverage": 20 / 60, "precision_n": 20 if measured else 0}
-    right = {"precision": 0.95, "precision_low": 0.78} if measured else {"precision": None, "precision_low": None}
-    return {
-        "round": round_,
-        "classes": classes,
-        "nets": nets,
-        "test": {"n": 6, "baseline": net, "teacher": net, "student": net} | gains if measured else None,
-        "gate": None,
-        "labels": labels | right,
-        "knn": {"accuracy": 0.8, "k": 3, "neighbours": 50, "left_out": 0.9, "gain": _gain(points, verdict)}
-        if measured
-        else None,
-        "flow": {"kept": 10, "changed": 5, "gained": 5, "lost": 5, "never": 35},
-        "equal_budget": True,
-        "budget": {role: {"parameters": 1000, "steps": 30} for role in nets},
-    }
-
-
-def make(classes: list[str], *, points: float = 4.0, verdict: str = "better", measured: bool = True) -> str:
-    """Two made-up rounds, reported; the page."""
-    chosen = fabricated.settings(title=TITLE)
-    ids = fabricated.images(70)
-    pool, test = ids[:60], ids[60:66]
-    rows = {i: (classes[n % len(classes)], n / 60, REASONS[n % 6]) for n, i in enumerate(pool)}
-    status = {i: "held_out" if rows[i][2] == "held_out" else "pool" for i in pool}
-    fabricated.split(classes, train=dict.fromkeys(ids[66:], classes[0]), pool=status, test={})
-    intake = fabricated.pa.table({"image_id": ids})
-    refused = fabricated.pa.table({"reason": ["truncated", "truncated", "<i>odd"], "path": ["a", "b", "c"]})
-    fabricated.publish(files.catalog("digits"), images=intake)
-    fabricated.publish(files.quarantine("digits"), quarantine=refused)
-    for key in ("baseline", "r0", "r1", "r2"):
-        fabricated.publish(files.curves(key), train__csv=CURVE)
-    said = {name: [classes[0]] * 6 if measured else [] for name in ("label", "baseline", "teacher", "student")}
-    for round_ in ("r1", "r2"):
-        fabricated.label_table(round_, rows)
-        right, wrong = ('"' + name.replace('"', '""') + '"' for name in classes[:2])
-        pairs = f"{right},{right}\n" * 5 + f"{right},{wrong}\n"
-        fabricated.publish(
-            files.scores(round_),
-            scores=_scores(round_, classes, points=points, verdict=verdict, measured=measured),
-            predictions=fabricated.pa.table({"image_id": test if measured else [], **said}),
-            confusion__csv="actual,predicted\n" + pairs * measured,
-            reliability__csv="confidence,accuracy,n\n" + "0.8,0.9,3\n0.95,1.0,3\n" * measured,
-            per_class__csv=f"{CLASS_HEADER}\n{right},6,,1.0,10,,,,0.61,1.0\n",
-            flow__csv=f"before,after,n,known,right\n,,35,0,0\n,{right},5,5,4\n{right},{wrong},5,5,2\n{wrong},,5,5,0\n",
-            changes__csv="change,n\nkept,10\nchanged,5\ngained,5\nlost,5\nnever,35\n",
-            coverage__csv="coverage,confidence,precision,low,high,n\n"
-            + "0.5,0.9,1.0,0.8,1.0,9\n1.0,0.5,0.9,0.8,1,18\n" * measured,
-            coverage_held__csv="coverage,confidence,precision,low,high,n\n" + "1.0,0.5,0.9,0.8,1.0,18\n" * measured,
-        )
-    fabricated.run(report.report, report.PARAMS, chosen)
-    return (files.REPORT / "report.html").read_text(encoding="utf-8")
 
 
 @pytest.fixture(autouse=True)
 def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-
-
-class Page(HTMLParser):
-    """The elements and the text a browser would see."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.values: list[str] = []
-        self.names: set[str] = set()
-        self.text = ""
-        self.feed(html)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.names |= {name for name, _ in attrs}
-        self.values += [value or "" for name, value in attrs if name in {"src", "href", "xlink:href", "srcset"}]
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
 
 
 def test_nothing_is_loaded_from_elsewhere() -> None:
@@ -161,8 +70,8 @@ def test_counts_of_every_round_add_up_to_the_pool() -> None:
 )
 def test_the_verdict_is_said_in_plain_words(points: float, verdict: str, said: str) -> None:
     """The headline follows the paired comparison, and noise is called noise."""
-    final = _scores("r2", ["ant"], points=points, verdict=verdict, measured=True)
-    found = wording.verdict(final, {"baseline": _gain(points, verdict), "r0": _gain(points, verdict)})
+    final = scores("r2", ["ant"], points=points, verdict=verdict, measured=True)
+    found = wording.verdict(final, {"baseline": gain(points, verdict), "r0": gain(points, verdict)})
     assert said in found["headline"]
     assert found["tone"] == verdict
     assert f"interval {wording.points(points - 2)} to {wording.points(points + 2)}" in " ".join(found["sentences"])
@@ -170,8 +79,8 @@ def test_the_verdict_is_said_in_plain_words(points: float, verdict: str, said: s
 
 def test_an_unequal_budget_is_said_first() -> None:
     """A student that was given more than the supervised-only net does not get to claim that self-training helped."""
-    final = _scores("r2", ["ant"], points=4, verdict="better", measured=True) | {"equal_budget": False}
-    found = wording.verdict(final, {"baseline": _gain(4, "better"), "r0": _gain(4, "better")})
+    final = scores("r2", ["ant"], points=4, verdict="better", measured=True) | {"equal_budget": False}
+    found = wording.verdict(final, {"baseline": gain(4, "better"), "r0": gain(4, "better")})
     assert "not at equal budget" in found["headline"]
     assert "helped" not in found["headline"]
 
@@ -242,7 +151,7 @@ def test_plots_for_dvc_hold_nothing_but_csv() -> None:
     curves = [f"training/{key}.csv" for key in ("baseline", "r0", "r1", "r2")]
     kinds = ("confusion", "coverage", "coverage_held", "flow", "recall", "reliability")
     assert found == sorted([*(f"{kind}/{round_}.csv" for kind in kinds for round_ in ("r1", "r2")), *curves])
-    declared = [next(iter(p)) for p in yaml.safe_load((ROOT / "dvc.yaml").read_text())["plots"]]
+    declared = [next(iter(p)) for p in yaml.load((ROOT / "dvc.yaml").read_text(), yaml.CSafeLoader)["plots"]]
     assert {f"data/report/plots/{path.split('/')[0]}" for path in found} <= set(declared)
 
 

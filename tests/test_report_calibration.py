@@ -20,11 +20,11 @@ CLASSES = ["ant", "<bee>"]
 def _material(**curate: Any) -> Material:
     """One round whose teacher was asked about 80 held-out labels and said 0.9 of each, three in four right."""
     fabricated.settings()
-    raw = yaml.safe_load(Path("params.yaml").read_text())
+    raw = yaml.load(Path("params.yaml").read_text(), yaml.CSafeLoader)
     raw["rounds"] = {"r1": raw["rounds"]["r1"]}
     raw["split"]["calib"] = 80
     raw["rounds"]["r1"]["curate"] |= curate
-    Path("params.yaml").write_text(yaml.safe_dump(raw, sort_keys=False))
+    Path("params.yaml").write_text(yaml.dump(raw, Dumper=yaml.CSafeDumper, sort_keys=False))
     answers = {f"{n:064x}": [0.9, 0.1] if n % 2 else [0.1, 0.9] for n in range(80)}
     given = {i: CLASSES[0 if (n % 2) != (n // 2 % 4 == 0) else 1] for n, i in enumerate(answers)}
     fabricated.answers("r0", CLASSES, answers, given)

@@ -8,7 +8,7 @@ import pytest
 
 from tasks import decisions, files, report, studies
 from tests import fabricated
-from tests.test_report import TITLE, Page, make
+from tests.reported import TITLE, Page, make
 
 
 @pytest.fixture(autouse=True)

@@ -24,10 +24,10 @@ FEW = {"images": 14, "corruptions": ["fog", "gaussian_noise"], "frames": 3, "eps
 
 def _settings(chunk: int = 5, **chosen: Any) -> Settings:
     fabricated.settings()
-    raw = yaml.safe_load(Path("params.yaml").read_text())
+    raw = yaml.load(Path("params.yaml").read_text(), yaml.CSafeLoader)
     raw["robustness"] |= chosen
     raw["label"]["chunk"] = chunk
-    Path("params.yaml").write_text(yaml.safe_dump(raw, sort_keys=False))
+    Path("params.yaml").write_text(yaml.dump(raw, Dumper=yaml.CSafeDumper, sort_keys=False))
     return load()
 
 

@@ -1,10 +1,11 @@
-"""The ledger of words about champions: which word counts, and what is refused."""
+"""The ledgers of words about champions and students: which word counts, and what is refused."""
 
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-from tasks import verdicts
+from tasks import approvals, verdicts
 from tasks.errors import UserError
 from tasks.verdicts import Word, by_round
 
@@ -40,17 +41,20 @@ def test_words_come_back_as_they_were_said(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("row", "said"),
+    ("ledger", "row", "said"),
     [
-        ("demote,r1,,ada,now,why", "unknown action 'demote'"),
-        ("hold,one,,ada,now,why", "'one' is no round"),
-        ("rollback,r1,,ada,now,why", "'' is no round"),
-        ("hold,r1,,ada,now,", "must not be empty"),
+        (verdicts, "demote,r1,,ada,now,why", "unknown action 'demote'"),
+        (verdicts, "hold,one,,ada,now,why", "'one' is no round"),
+        (verdicts, "rollback,r1,,ada,now,why", "'' is no round"),
+        (verdicts, "hold,r1,,ada,now,", "must not be empty"),
+        (approvals, "r1,abc,maybe,,ada,now,why", "unknown action 'maybe'"),
+        (approvals, "one,abc,hold,,ada,now,why", "'one' is no round"),
+        (approvals, "r1,,hold,,ada,now,why", "must not be empty"),
     ],
 )
-def test_a_wrong_row_is_named_by_its_line(tmp_path: Path, row: str, said: str) -> None:
-    """File and line, and why."""
-    path = tmp_path / "champion.csv"
-    path.write_text(",".join(verdicts.HEADER) + "\nhold,r1,,ada,now,why\n" + row + "\n")
+def test_a_wrong_row_is_named_by_its_line(tmp_path: Path, ledger: ModuleType, row: str, said: str) -> None:
+    """File and line, and why; in the ledger of champions and in that of approvals."""
+    path = tmp_path / "ledger.csv"
+    path.write_text(",".join(ledger.HEADER) + "\n\n" + row + "\n")
     with pytest.raises(UserError, match=f"line 3: .*{said}"):
-        verdicts.read(path)
+        ledger.read(path)

@@ -6,7 +6,6 @@ from tasks import files
 from tasks.champions import DECISION
 from tasks.sections.material import Material
 
-RISK = 0.05  # of calling a class fallen where none fell
 WORDS = {
     "not_worse": "not worse",
     "worse": "worse",
@@ -43,7 +42,7 @@ def _decision(run: Material, round_: str) -> dict[str, Any] | None:
 def _row(made: dict[str, Any]) -> dict[str, Any]:
     """What the table says about a round; None where nothing was measured."""
     accuracy, since, ece = made.get("accuracy"), made.get("since"), made.get("calibration")
-    fallen = [row for row in made.get("recalls", []) if row["adjusted"] < RISK]
+    fallen = [row for row in made.get("recalls", []) if row["is_shown"]]
     return {
         "round": made["round"],
         "before": made["before"],

@@ -14,13 +14,13 @@ from tasks.sections.material import Material
 from tasks.stage import Stage
 from tests import fabricated
 from tests.conftest import ROOT, Project
-from tests.test_report import Page, make
+from tests.reported import Page, make
 
 SETTINGS = {"margin": 0.005, "recall": 0.05, "ece": 0.02, "max_holds": 2, "unsure": "promote"}
 DIFFERENCE = {"n": 400, "gained": 6, "lost": 16, "difference": -0.025, "low": -0.044, "high": -0.004}
 RECALLS = [
-    {"class": "ant", "n": 40, "gained": 0, "lost": 9, "p_value": 0.002, "adjusted": 0.02},
-    {"class": "bee", "n": 40, "gained": 1, "lost": 2, "p_value": 0.5, "adjusted": 1.0},
+    {"class": "ant", "n": 40, "gained": 0, "lost": 9, "p_value": 0.002, "adjusted": 0.02, "is_shown": True},
+    {"class": "bee", "n": 40, "gained": 1, "lost": 2, "p_value": 0.5, "adjusted": 1.0, "is_shown": False},
 ]
 
 

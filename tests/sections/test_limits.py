@@ -10,7 +10,7 @@ from tasks.params import load
 from tasks.sections import calibration, drift
 from tests import fabricated
 from tests.conftest import ROOT
-from tests.test_report import TITLE, Page, make
+from tests.reported import TITLE, Page, make
 
 
 def _page() -> str:
