@@ -21,7 +21,7 @@ test-ui: .venv/ready  ## real servers, real browser; installs Debian's chromium 
 	sh .ci/chromium
 	pytest -m ui tests/ui
 
-test-faults: .venv/ready  ## servers, databases and whole runs killed at bad moments; a quarter of an hour
+test-faults: .venv/ready  ## servers, databases and whole runs killed at bad moments; about half an hour
 	sh .ci/chromium
 	pytest -m faults tests/ui
 
