@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -137,6 +138,13 @@ def _tiny(settings: dict[str, Any]) -> None:
     for entry in settings["rounds"].values():
         entry["curate"].update(threshold=0.0, max_share=1.0)
     settings["hold"].update(starvation=False, min_classes=0.0)  # 24 steps teach nothing
+
+
+def free_port() -> int:
+    """A port nobody uses."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="session")

@@ -1,14 +1,16 @@
-"""Starting the App: FiftyOne's session, with its server behind our guard (tasks/review/app_server.py)."""
+"""Starting the App: FiftyOne's server behind our guard (tasks/review/app_server.py), while a review is open."""
 
 import atexit
 import http.client
 import os
 import socket
+import subprocess
 import sys
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any
 from urllib.parse import urlencode
 
@@ -20,9 +22,8 @@ from tasks.review import clicks, database, inbox
 ADDRESS = "127.0.0.1"
 LOOK = 3.0  # seconds between looks for mongod
 PATIENCE = 10_000  # milliseconds for its answer: a busy one is not gone
-START = (
-    300  # seconds for the App's server to answer: FiftyOne waits 60, which a busy machine needs for its imports alone
-)
+START = 300  # seconds for the App's server to answer: a busy machine needs 60 for its imports alone
+LOG = database.HOME / "app.log"
 FOLDERS = (files.WORK / "review", files.WORK / "audit")  # all pictures ever shown lie below these
 REFUSED: tuple[tuple[str, dict[str, str]], ...] = (
     ("/", {"Host": "example.org"}),
@@ -47,26 +48,32 @@ def serve(
     """
     _refuse_taken(port)
     os.environ[clicks.WHO], os.environ[database.BLIND] = who or "", "1" if who is None else ""
-    fo = database.connect()
-    data = fo.load_dataset(name)
-    session = launch(fo, data, port, data.load_workspace(workspace) if workspace else None)
+    data = database.connect().load_dataset(name)
     opened = urlencode({"view": view} | ({"workspace": workspace} if workspace else {}))
-    ready(f"http://{ADDRESS}:{port}/datasets/{name}?{opened}")
-    try:
+    with server(port), suppress(KeyboardInterrupt):
+        ready(f"http://{ADDRESS}:{port}/datasets/{name}?{opened}")
         wait(_keeping(data) if who is not None else None)
-    except KeyboardInterrupt:
-        session.close()
 
 
-def launch(fo: Any, data: Any, port: int, spaces: Any = None) -> Any:
-    """Open a session on a data set, on loopback. AssertionError, and no server left, when the guard does not guard."""
-    _use_guarded_server()
-    session = fo.launch_app(data, remote=True, address=ADDRESS, port=port, spaces=spaces)
-    for path, headers in REFUSED:
-        if (status := _status(port, path, headers)) != 403:
-            session.close()
-            raise AssertionError(f"the App's server answers {status} to {path} with {headers}: it was stopped")
-    return session
+@contextmanager
+def server(port: int) -> Iterator[None]:
+    """The App's server on loopback while the block runs, or until this process dies.
+
+    It is no session of FiftyOne's: that one tells every open page what it believes is shown, once more whenever it
+    connects, so a page loses its view and the open picture where a busy machine lets it connect late (1.22.1). Pages
+    ask the server itself, by their address. UserError when it does not start; AssertionError, and no server left,
+    when the guard does not guard.
+    """
+    LOG.parent.mkdir(exist_ok=True)
+    with LOG.open("w") as log, subprocess.Popen(_command(port), stdin=PIPE, stdout=log, stderr=log, env=_env()) as run:
+        try:
+            _await(run, port)
+            for path, headers in REFUSED:
+                if (status := _status(port, path, headers)) != 403:
+                    raise AssertionError(f"the App's server answers {status} to {path} with {headers}: it was stopped")
+            yield
+        finally:
+            run.communicate()  # the end of its input is the end of it
 
 
 def wait(tend: Callable[[], object] | None = None) -> None:
@@ -111,32 +118,28 @@ def _keeping(data: Any) -> Callable[[], None]:
     return keep
 
 
-def _use_guarded_server() -> None:
-    """From now on a session of this process starts our server instead of FiftyOne's."""
-    from fiftyone.core import service
-
+def _command(port: int) -> list[str]:
+    """The process to start."""
     folders = [str(folder.absolute()) for folder in FOLDERS]
-    code = str(Path(tasks.__file__).parents[1])
+    return [sys.executable, "-P", "-m", "tasks.review.app_server", "--port", str(port), "--address", ADDRESS, *folders]
 
-    class Guarded(service.ServerService):  # type: ignore[misc]
-        working_dir = "."
 
-        @property
-        def command(self) -> list[str]:
-            """The process to start."""
-            where = ["--port", str(self.port), "--address", ADDRESS]
-            return [sys.executable, "-P", "-m", "tasks.review.app_server", *where, *folders]
+def _env() -> dict[str, str]:
+    """With this very code, wherever it is started."""
+    path = os.pathsep.join([str(Path(tasks.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return {**os.environ, "PYTHONPATH": path}
 
-        @property
-        def env(self) -> dict[str, str]:
-            """With this very code, wherever it is started."""
-            path = os.pathsep.join([code, *filter(None, [os.environ.get("PYTHONPATH")])])
-            return {**super().env, "PYTHONPATH": path}
 
-        def _wait_for_child_port(self, port: int | None = None, timeout: float = START) -> Any:
-            return super()._wait_for_child_port(port, timeout)
-
-    service.ServerService = Guarded
+def _await(run: subprocess.Popen[bytes], port: int) -> None:
+    """Until the server answers."""
+    until = time.monotonic() + START
+    while run.poll() is None and time.monotonic() < until:
+        with suppress(OSError, http.client.HTTPException):
+            if _status(port, "/fiftyone", {}) == 200:
+                return
+        time.sleep(0.1)
+    ended = "does not answer" if run.poll() is None else f"ended with code {run.returncode}"
+    raise UserError("no_app", f"the App's server {ended}", f"read {LOG}: these are its own words")
 
 
 def _status(port: int, path: str, headers: dict[str, str]) -> int:

@@ -1,10 +1,13 @@
 """The App's server with a guard before it: `python -m tasks.review.app_server --port N --address A FOLDER...`.
 
-FiftyOne's own server (fiftyone/server/main.py) in a process of its own, started by tasks/review/app.py.
+FiftyOne's own server (fiftyone/server/main.py) in a process of its own, started by tasks/review/app.py, whose end is
+the end of this one's input.
 """
 
 import argparse
 import os
+import signal
+import sys
 import threading
 import urllib.parse
 from collections.abc import Sequence
@@ -64,13 +67,24 @@ def brief(app: Any) -> Any:
     return called
 
 
+def end_with_input() -> None:
+    """Tell this process to end when whoever started it is gone."""
+
+    def read() -> None:
+        sys.stdin.buffer.read()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=read, daemon=True).start()
+
+
 def main() -> None:
-    """Serve until the process is ended."""
+    """Serve until the process is ended, or its input."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--address", required=True)
     parser.add_argument("folders", nargs="+", type=Path)
     said = parser.parse_args()
+    end_with_input()
     from fiftyone.server import main as server  # must be the first of FiftyOne: it says that this is the server
 
     database.wait_for_journal()

@@ -1,7 +1,7 @@
 """How the App's panels lie: a review opens with its panel beside the pictures, a map of the images is one click away.
 
-FiftyOne calls such a layout a workspace and keeps it with the data set. The App is started with the first one, so that
-it is there before any page asks: a layout sent to a page that is still loading gets lost (fiftyone 1.22.1).
+FiftyOne calls such a layout a workspace and keeps it with the data set; the App's address names it. A layout sent to a
+page that is still loading gets lost (fiftyone 1.22.1).
 """
 
 from collections.abc import Mapping

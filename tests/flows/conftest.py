@@ -1,7 +1,6 @@
 """Toy projects: real DVC stages that need nothing but Python, and one real Prefect server for all of them."""
 
 import json
-import socket
 import sys
 import time
 import urllib.error
@@ -14,7 +13,7 @@ import pytest
 import yaml
 
 from flows.serving import access
-from tests.conftest import ROOT, Project
+from tests.conftest import ROOT, Project, free_port
 from tests.flows.postgres import binaries, postgres
 
 UNDERSTUDY = str(Path(sys.executable).parent / "understudy")
@@ -159,13 +158,6 @@ def eventually(claim: Callable[[], object], seconds: float = 30) -> None:
     while not (held := claim()) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert held  # asked again, it may be over
-
-
-def free_port() -> int:
-    """A port nobody uses."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.flows.conftest import UNDERSTUDY, free_port
+from tests.conftest import free_port
+from tests.flows.conftest import UNDERSTUDY
 from tests.flows.stored import Stored
 
 SECRET = "canary-secret-of-the-test"

@@ -1,18 +1,24 @@
 """The App's server: what it answers, to whom, and which files it gives away. Real requests to the real server."""
 
 import http.client
-import socket
-import warnings
+import itertools
+import json
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import httpx
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.review import app, guard, session
+from tests.conftest import free_port
 from tests.review.conftest import Workspace
 
 HERE = [(b"host", b"127.0.0.1:5151")]
@@ -83,15 +89,9 @@ def test_no_path_leads_out(tmp_path_factory: pytest.TempPathFactory, parts: list
 @pytest.fixture
 def port(fo: Any, review: Workspace) -> Iterator[int]:
     """The App on the review of r1, started as `understudy review` does."""
-    built = session.build("r1", review.settings)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        number: int = probe.getsockname()[1]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # from inside fiftyone's own service and its session's thread
-        served = app.launch(fo, fo.load_dataset(built.name), number)
-    yield number
-    served.close()
+    assert fo.dataset_exists(session.build("r1", review.settings).name)
+    with app.server(number := free_port()):
+        yield number
 
 
 def test_the_server_gives_away_pictures_and_nothing_else(fo: Any, review: Workspace, port: int) -> None:
@@ -133,6 +133,38 @@ def test_the_server_gives_away_pictures_and_nothing_else(fo: Any, review: Worksp
     for foreign in ({"Host": "evil.example"}, {"Origin": "http://evil.example"}, {"Sec-Fetch-Site": "cross-site"}):
         for path in ("/", "/fiftyone", "/graphql", f"/media?filepath={quote(str(own))}"):
             assert _get(port, path, **foreign)[0] == 403, (foreign, path)
+
+
+def test_what_a_page_asks_for_is_what_it_is_told(fo: Any, port: int) -> None:
+    """A page that opens a view and a workspace is told both, and nobody else tells it another: the server's state was
+    that page's own."""
+    opened = {"dataset": "understudy-r1", "view": "class-odd", "workspace": "review"}
+    fo.load_dataset("understudy-r1").save_view("class: odd", fo.load_dataset("understudy-r1").limit(2))
+    said = {"initializer": opened, "events": ["state_update"], "subscription": "a page"}
+    with httpx.stream("POST", f"http://127.0.0.1:{port}/events", json=said, timeout=60) as answer:
+        until = time.monotonic() + 5  # lines come all the time: pings
+        told = list(itertools.takewhile(lambda _: time.monotonic() < until, answer.iter_lines()))
+    states = [json.loads(line.removeprefix("data: "))["state"] for line in told if line.startswith("data: {")]
+    assert [(state["saved_view_slug"], state["spaces"]["_name"]) for state in states] == [("class-odd", "review")]
+
+
+@pytest.mark.usefixtures("fo", "review")
+def test_the_server_ends_with_whoever_started_it() -> None:
+    """Also when that process is killed."""
+    code = (
+        "from tasks.review import app\nwith app.server(int(input())): print('there', flush=True); app.time.sleep(600)\n"
+    )
+    number = free_port()
+    run = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert run.stdin is not None
+    assert run.stdout is not None
+    run.stdin.write(f"{number}\n")
+    run.stdin.flush()
+    assert run.stdout.readline() == "there\n"
+    server = psutil.Process(run.pid).children()[0]
+    run.kill()
+    run.communicate()
+    server.wait(timeout=30)
 
 
 def _get(port: int, path: str, **headers: str) -> tuple[int, bytes]:

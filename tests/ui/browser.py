@@ -3,13 +3,12 @@
 import os
 import re
 import signal
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, TimeoutError, expect
+from playwright.sync_api import Page, expect
 
 from tests.conftest import Project
 
@@ -25,14 +24,6 @@ FLAGS = [
     "--disable-sync",
     "--no-first-run",
 ]
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextmanager
@@ -59,10 +50,6 @@ def open_app(page: Page, address: str, view: str) -> None:
     chosen = page.locator("[data-cy=saved-views-selection]").filter(has_text=view)
     page.goto(address)
     page.get_by_role("button", name="Dismiss").dispatch_event("click")
-    try:
-        chosen.wait_for(timeout=30_000)
-    except TimeoutError:  # on a busy machine FiftyOne now and then drops the view of an address that names a workspace
-        page.goto(address)
     expect(chosen).to_be_visible()
     looker = page.locator("[data-cy=fo-grid] [data-cy=looker]")
     expect(looker.nth(5).locator("canvas[canvas-loaded=true]")).to_be_visible()

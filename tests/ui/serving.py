@@ -9,8 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.error import HTTPError
 
-from tests.conftest import Project
-from tests.flows.conftest import UNDERSTUDY, Server, eventually, free_port
+from tests.conftest import Project, free_port
+from tests.flows.conftest import UNDERSTUDY, Server, eventually
 
 
 class Patient(Server):

@@ -9,8 +9,8 @@ from playwright.sync_api import Locator, Page, expect
 
 from tasks import audits
 from tasks.review import blind
-from tests.conftest import ROOT, Project
-from tests.ui.browser import MARKS, SCREENSHOTS, app, free_port, open_app, screenshot
+from tests.conftest import ROOT, Project, free_port
+from tests.ui.browser import MARKS, SCREENSHOTS, app, open_app, screenshot
 
 pytestmark = MARKS
 BETRAYING = re.compile(r"confidence|teacher|prediction|planted|truth|\br[12]\b|[0-9a-f]{40}|\d\.\d\d", re.IGNORECASE)

@@ -8,9 +8,9 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tasks.params import load
-from tests.conftest import ROOT, Project
+from tests.conftest import ROOT, Project, free_port
 from tests.review import digits
-from tests.ui.browser import MARKS, SCREENSHOTS, app, free_port, screenshot
+from tests.ui.browser import MARKS, SCREENSHOTS, app, screenshot
 
 pytestmark = MARKS
 IMAGES, BUDGET = 300, 60

@@ -9,9 +9,9 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tasks import decisions
-from tests.conftest import ROOT, Project
+from tests.conftest import ROOT, Project, free_port
 from tests.review import digits
-from tests.ui.browser import MARKS, SCREENSHOTS, app, free_port, open_app, screenshot
+from tests.ui.browser import MARKS, SCREENSHOTS, app, open_app, screenshot
 
 pytestmark = MARKS
 IMAGES, WRONG, MOST = 64, 50, 60

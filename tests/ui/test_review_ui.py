@@ -7,8 +7,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tasks import decisions
-from tests.conftest import ROOT, Project
-from tests.ui.browser import MARKS, SCREENSHOTS, app, free_port, open_app, screenshot
+from tests.conftest import ROOT, Project, free_port
+from tests.ui.browser import MARKS, SCREENSHOTS, app, open_app, screenshot
 
 pytestmark = MARKS
 
