@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from tasks import files, params
-from tasks.core.predict import predict
+from tasks.core.predict import predict_each
 from tasks.images.decode import decode
 from tasks.images.store import Images
 from tasks.nets.catalog import build
@@ -94,8 +94,8 @@ def label(case: Case, ids: list[str]) -> float:
     out.mkdir()
     start = time.perf_counter()
     batches = Images(files.IMAGES, params.Cache(max_gb=20)).batches(ids, case.form, case.chunk)
-    for number, (found, image_NCHW) in enumerate(batches):
-        prob_NC = predict(case.net, image_NCHW, case.batch).numpy()
+    for number, (found, said_NC) in enumerate(predict_each(case.net, batches, case.batch)):
+        prob_NC = said_NC.numpy()
         prob = pa.FixedSizeListArray.from_arrays(pa.array(prob_NC.ravel()), prob_NC.shape[1])
         files.write_table(pa.table({"image_id": pa.array(found), "prob": prob}), out / f"chunk-{number}.parquet")
     return time.perf_counter() - start

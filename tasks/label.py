@@ -22,7 +22,7 @@ from torch import nn
 
 from tasks import files
 from tasks.champions import refuse_stopped
-from tasks.core.predict import predict
+from tasks.core.predict import predict_each
 from tasks.errors import Integrity, UserError
 from tasks.images.store import Images
 from tasks.images.wanted import DIGEST, digests, names
@@ -118,8 +118,9 @@ def _predict_in_chunks(stage: Stage, images: Images, net: nn.Module, digest_N: n
         )
     with Progress(len(digest_N), stage.name, "images", done) as progress:
         chunks = images.batches(todo, settings.image, settings.label.chunk) if len(todo) else ()
-        for index, (chunk_ids, image_NCHW) in enumerate(chunks, start=_next(store)):
-            prob_NC = predict(net, image_NCHW, settings.label.batch).numpy()
+        predicted = predict_each(net, chunks, settings.label.batch)
+        for index, (chunk_ids, said_NC) in enumerate(predicted, start=_next(store)):
+            prob_NC = said_NC.numpy()
             _refuse_bad_rows(chunk_ids, prob_NC)
             path = store / f"chunk-{index:06d}.parquet"
             files.write_table(_table(chunk_ids, prob_NC), path.with_suffix(".tmp"))
