@@ -33,7 +33,12 @@ MEND = "replace or remove the file; its bytes cannot be decoded, so it cannot be
 def lines(settings: params.Settings, source: str | None, reason: str | None, limit: int) -> Iterator[str]:
     """The quarantine in words: folders with their counts by reason, worst first, an example each, and the way out."""
     reasons = set[str]()
-    for name, held in _read(settings, source).items():
+    quarantines = _read(settings, source)
+    known = {row["reason"] for held in quarantines.values() for row in held.now}
+    if reason is not None and reason not in known:
+        what = f"nothing was refused for the reason {reason!r}; there are: {', '.join(sorted(known)) or 'none'}"
+        raise UserError("unknown_reason", what, "name one of them, or leave --reason out")
+    for name, held in quarantines.items():
         rows = [row for row in held.now if reason in {None, row["reason"]}]
         yield f"{name}: {len(rows)} in quarantine at run {held.run}, {len(held.past)} once and no more"
         by_place = defaultdict[str, list[Row]](list)

@@ -9,7 +9,8 @@ from pydantic import BaseModel
 
 Model = type[BaseModel]
 ENTRY_NAMES = {
-    "sources": "small letters, digits and _, from a letter on, at most 32, as in my_images; r1 and the like are rounds",
+    "sources": "2 to 32 small letters, digits and _, no digit among the first two, as in my_images",
+    "distill": "2 to 32 small letters, digits and _, no digit among the first two, as in phone",
     "rounds": "r1, r2, r3 and so on",
 }
 

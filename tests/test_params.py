@@ -211,10 +211,15 @@ def test_numbers_are_read_as_dvc_reads_them(tmp_path: Path) -> None:
     assert load(path).train.lr == 0.001
 
 
-@pytest.mark.parametrize(("section", "name"), [("sources", "My-Images"), ("sources", "r1"), ("rounds", "round2")])
+@pytest.mark.parametrize(
+    ("section", "name"),
+    [("sources", "My-Images"), ("sources", "r1"), ("sources", "a"), ("rounds", "round2"), ("distill", "A")],
+)
 def test_a_bad_name_of_an_entry_says_which_are_good(section: str, name: str, tmp_path: Path) -> None:
     """Words, not a pattern, and not the whole entry."""
     settings = deepcopy(GOOD)
+    student = {key: value for key, value in settings["rounds"]["r1"]["student"].items() if key != "grow"}
+    settings["distill"] = {"small": {**student, "temperature": 2.0, "labels": True, "images": 100}}
     settings[section][name] = deepcopy(next(iter(settings[section].values())))
     text = _refusal(settings, tmp_path)
     assert f"{section}.{name}: a name that cannot stand under {section}; allowed: " in text

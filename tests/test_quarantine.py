@@ -88,6 +88,8 @@ def test_listing_shows_a_bad_folder_as_one_line(workspace: Workspace) -> None:
     assert len(lines) < 16, "a bad folder is one line and an example"
     assert "own: 1 in quarantine" in _listing(workspace, reason="misplaced")
     assert "and 3 more folders (--limit 4" in _listing(workspace, limit=1)
+    with pytest.raises(UserError, match=r"'misplacd'; there are: empty_file, "):
+        _listing(workspace, reason="misplacd")
     with pytest.raises(UserError, match="no source 'won'"):
         _listing(workspace, source="won")
 

@@ -58,10 +58,12 @@ def export(format_: str, choice: rows.Choice, settings: Settings, out: Path, for
                 provenance["folders"] = {class_folder(name): name for name in classes}
             WITH_IMAGES[format_](pictures.stream(wanted, files.IMAGES), content, classes)
         files.write_json(provenance, content / PROVENANCE)
+        gifs = sum(1 for _ in content.rglob("*.gif")) if format_ == "folders" else 0
         os.sync()  # one call for a million files
         files.move_into_place(content, out)
     without = f"; {left_out} of them without a label, left out" if left_out else ""
-    return f"{out}: {made['rows']} rows as {format_}, {made['selection']}{without}"
+    skipped = f"; {gifs} are GIF, which torchvision's ImageFolder passes over" if gifs else ""
+    return f"{out}: {made['rows']} rows as {format_}, {made['selection']}{without}{skipped}"
 
 
 def _refuse_target(out: Path, force: bool) -> None:

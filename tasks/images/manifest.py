@@ -139,6 +139,8 @@ def _mistakes(manifest: Manifest, classes: list[str], twins: Twins) -> Iterator[
             yield f"{at} {unknown_class(label, classes)}{line}"
         elif label is not None and not _is_unicode(label):
             yield f"{at} label {label!r} is no valid Unicode{line}"
+        elif label is not None and isinstance(row.label, str) and label != label.strip():
+            yield f"{at} label {label!r} has a space at its end, and would be a class beside {label.strip()!r}{line}"
         if manifest.table.has_images:
             continue
         if reason := _bad_path(row.path or ""):

@@ -1,5 +1,6 @@
 """Manifest tables, Parquet, CSV or JSON Lines: which rows stand in them. What they mean is tasks/images/manifest.py."""
 
+import codecs
 import csv
 import difflib
 import io
@@ -106,7 +107,10 @@ class CsvTable:
         """UserError when there is no column `path`."""
         self.path = path
         with path.open("rb") as stream:
-            head = stream.readline(65536).decode("utf-8-sig", "replace")
+            first = stream.readline(65536)
+        if first.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # a spreadsheet's "Unicode text"
+            raise UserError("bad_manifest", f"{path} is text in UTF-16", "save it as CSV in UTF-8")
+        head = first.decode("utf-8-sig", "replace")
         self._delimiter = max(DELIMITERS, key=head.count)
         header = next(csv.reader(io.StringIO(head), delimiter=self._delimiter), [])
         self.columns = [name.strip() for name in header]
@@ -123,16 +127,22 @@ class CsvTable:
         """All rows; blank lines are none. A row with too many or too few fields is a UserError."""
         number = 0
         with self.path.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.reader(stream, delimiter=self._delimiter)
+            # strict: a quote that nobody closes would swallow all rows behind it
+            reader = csv.reader(stream, delimiter=self._delimiter, strict=True)
             try:
                 next(reader, None)
                 for fields in reader:
                     if fields:
                         number += 1
                         yield self._row(number, fields, reader.line_num)
-            except (UnicodeDecodeError, csv.Error) as error:
+            except UnicodeDecodeError as error:
                 what = f"{self.path}: row {number + 1} cannot be read: {error}"
                 raise UserError("bad_manifest", what, "save it as CSV in UTF-8") from None
+            except csv.Error as error:
+                what = f"{self.path}: row {number + 1} (up to line {reader.line_num}) cannot be read: {error}"
+                raise UserError(
+                    "bad_manifest", what, "close each quote that opens a field, and write it twice inside"
+                ) from None
 
     def _row(self, number: int, fields: list[str], line: int) -> Row:
         if len(fields) != len(self.columns):
@@ -231,4 +241,6 @@ def missing_column(path: Path, column: str, present: list[str]) -> UserError:
     near = difflib.get_close_matches(column, present, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     what = f"{path} has no column {column!r}{hint}; present: {', '.join(map(repr, present)) or 'none'}"
-    return UserError("missing_column", what, "name the columns `label` and `path`, or `image` (struct<bytes, path>)")
+    fix = "name the columns `label` and `path`, or `image` (struct<bytes, path>)"
+    unlabeled = "; a table in which nothing is labeled is named pool"
+    return UserError("missing_column", what, fix + unlabeled if column == "label" else fix)

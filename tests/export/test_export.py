@@ -91,6 +91,18 @@ def test_class_folders_read_back_in_torchvision(made: Made) -> None:
         assert 0 <= target < len(read.classes)
 
 
+def test_class_folders_say_what_torchvision_passes_over(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ImageFolder chooses files by suffix, and .gif is none of its own: the user is told how many."""
+
+    def one_gif(_pictures: object, out: Path, _classes: object) -> None:
+        (out / "a.gif").touch()
+
+    assert "GIF" not in write.export("folders", Choice("r1"), made.settings, Path("none"), force=False)
+    monkeypatch.setitem(write.WITH_IMAGES, "folders", one_gif)
+    said = write.export("folders", Choice("r1"), made.settings, Path("one"), force=False)
+    assert "1 are GIF, which torchvision's ImageFolder passes over" in said
+
+
 def test_huggingface_reads_back_in_datasets(made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """load_dataset("parquet") offline: class names, ids, bytes and pixels; several shards are one data set."""
     from tasks.export import images

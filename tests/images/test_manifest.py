@@ -116,7 +116,12 @@ def test_all_mistakes_at_once_up_to_twenty(tmp_path: Path) -> None:
     [
         ("m.csv", b"file,label\na,b\n", "no column 'path'"),
         ("m.csv", b"path,lable\na,b\n", "no column 'label'; did you mean 'lable'?; present: 'path', 'lable'"),
+        ("m.csv", b"path\na\n", "a table in which nothing is labeled is named pool"),
         ("m.csv", b"path,label\na\n", "row 1 (line 2) has 1 fields, the header 2"),
+        ("m.csv", b'path,label\na,x\nb,"y\nc,x\nd,y\n', "row 2 (up to line 5) cannot be read: unexpected end of data"),
+        ("m.csv", b'path,label\na,x\nb,"y\nc,"x"\nd,y\n', "row 2 (up to line 4) cannot be read"),
+        ("m.csv", b"path,label\na,x\nb, x\n", "row 2: label ' x' has a space at its end"),
+        ("m.csv", "path\tlabel\na\tx\n".encode("utf-16"), "is text in UTF-16"),
         ("m.csv", b"path,label\n\xff\xfe,b\n", "cannot be read"),
         ("m.csv", b"", "no column 'path'"),
         ("m.parquet", b"PAR1 and no end", "no complete Parquet file (15 bytes)"),
