@@ -30,11 +30,24 @@ Work = Callable[[str], Awaitable[Outcome]]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Whose labels are refreshed: the round, the net that labels it, the stages in order."""
+    """Whose labels are refreshed: the round, and the net that labels it."""
 
     round: str
     net: str
-    stages: list[str]
+
+    @property
+    def last(self) -> str:
+        """The stage with which it ends."""
+        return f"{LABELS[-1]}@{self.round}"
+
+    def takes(self, stage: str) -> bool:
+        """Whether the stage is one of its own: intake, or labels of its round."""
+        name, _, of = stage.partition("@")
+        return name in INTAKE or (name in LABELS and of == self.round)
+
+    def stages(self, graph: Dag) -> list[str]:
+        """Its stages, in order."""
+        return [name for name, _ in dag.needed_for(graph, self.last) if self.takes(name)]
 
 
 @dataclass(slots=True)
@@ -52,7 +65,7 @@ class Refreshed:
     due: bool = False
 
 
-def plan(settings: Settings, graph: Dag) -> Plan:
+def plan(settings: Settings) -> Plan:
     """The last round that the present champion labels; where it labels none, the last one that has a teacher.
 
     UserError where there is no net yet.
@@ -63,11 +76,7 @@ def plan(settings: Settings, graph: Dag) -> Plan:
     if not able or not champion:
         raise UserError("nothing_yet", "there is no champion to label new images", "`understudy run` makes one")
     round_ = next((key for key in reversed(able) if net_of[key] == champion), able[-1])
-    ours = {*INTAKE, *(f"{name}@{round_}" for name in LABELS)}
-    stages = [
-        name for name, _ in dag.needed_for(graph, f"drift@{round_}") if name in ours or name.partition("@")[0] in INTAKE
-    ]
-    return Plan(round_, net_of[round_], stages)
+    return Plan(round_, net_of[round_])
 
 
 async def refresh(root: Path, settings: Settings, work: Work, log: Log) -> Refreshed:
@@ -75,15 +84,17 @@ async def refresh(root: Path, settings: Settings, work: Work, log: Log) -> Refre
 
     UserError where nothing can be labeled; the caller holds the workspace.
     """
-    graph = dag.stages(root)
-    plans = plan(settings, graph)
-    changed = await _status(root, plans.stages)
+    plans = plan(settings)
+    # One target with all it stands on: DVC reads dvc.lock anew for every target.
+    found = await _status(root, ["--with-deps", plans.last])
+    changed = {stage: changes for stage, changes in found.items() if plans.takes(stage)}
     _refuse_other_split(changed.get("split", []))
     if not changed:
         done = Refreshed("Nothing new", f"nothing new: the labels of {plans.round} are those of all images there are")
         done.round = plans.round
         return await _pushed(root, settings, done, log) if UNPUSHED.exists() else done
-    for stage in plans.stages:
+    graph = dag.stages(root)
+    for stage in plans.stages(graph):
         ended = await work(stage)
         if ended.exit_code:
             return _stopped(plans, stage, ended)
@@ -102,9 +113,9 @@ def _net(folder: Path) -> str:
     return str(files.read_json(card)["key"]) if card.is_file() else ""
 
 
-async def _status(root: Path, stages: list[str]) -> dict[str, list[Any]]:
+async def _status(root: Path, which: list[str]) -> dict[str, list[Any]]:
     """What DVC finds changed, by stage; of all stages where none is named."""
-    status, lines = await follow(["--wait-for-lock", "status", "--json", *stages], root, lambda _line: None)
+    status, lines = await follow(["--wait-for-lock", "status", "--json", *which], root, lambda _line: None)
     if status:
         raise UserError("bad_status", "\n".join(lines[-5:]), "`dvc status` shows the same")
     found: dict[str, list[Any]] = json.loads(next(line for line in reversed(lines) if line.startswith("{")))

@@ -10,12 +10,15 @@ def relabel() -> None:
     """
 
     def action() -> int:
+        from flows.pipeline.repro import Outcome, repro, warm_up
+
+        warm_up()
+
         import asyncio
         from pathlib import Path
 
         from flows.pipeline.alone import alone
         from flows.pipeline.ready import refuse_unready
-        from flows.pipeline.repro import Outcome, repro
         from flows.refresh import refresh
         from tasks.params import load
 

@@ -7,6 +7,7 @@ import sys
 
 from flows.serving.access import Guard
 from flows.serving.again import Again
+from flows.serving.cursors import close_what_failed
 from flows.serving.reports import Reports
 
 
@@ -16,6 +17,7 @@ def main(host: str, port: int, names: list[str]) -> None:
     from prefect.server.api.server import create_app
     from prefect.settings import get_current_settings
 
+    close_what_failed()
     settings = get_current_settings().server.api
     uvicorn.run(
         Guard(Reports(Again(create_app(final=True))), names),

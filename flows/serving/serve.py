@@ -79,7 +79,8 @@ def _run(home: Path, where: Where, with_worker: bool) -> None:
     _refuse_open(where)
     server.refuse_running(home)
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
+        if signal.getsignal(number) != signal.SIG_IGN:  # of nohup: it shall outlive the terminal
+            signal.signal(number, signal.default_int_handler)
     with ExitStack() as stack:
         try:
             kept = [_server(home, where, stack)]

@@ -1,9 +1,11 @@
 """`python -m flows.serving.worker`: make the deployments known to the server, run what it hands out.
 
-A run is a process of its own in this process's group: whoever ends the group ends the runs.
+A run is a process of its own in this process's group: whoever ends the group ends the runs. Who ends the worker alone,
+with SIGTERM, ends them too, and the server is told.
 """
 
 import asyncio
+import signal
 import sys
 import warnings
 from contextlib import suppress
@@ -13,6 +15,7 @@ from typing import Any
 from uuid import UUID
 
 from anyio.abc import TaskStatus
+from httpx import HTTPError
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy, FlowRun
@@ -23,7 +26,7 @@ from prefect.workers.process import ProcessWorker, ProcessWorkerResult
 
 from flows.relabel import cancel_missed
 from flows.serving import alerts, resume
-from flows.serving.alive import claim, keep_burying
+from flows.serving.alive import bury, claim, keep_burying
 from flows.serving.deployments import DEPLOYMENTS, POOL, RELABEL, TRAINING, Deployment, scheduled
 from tasks.params import load
 
@@ -51,6 +54,8 @@ with warnings.catch_warnings():
 
 async def main() -> None:
     """Register, then work until somebody stops it."""
+    if (this := asyncio.current_task()) is not None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
     async with get_client() as client:
         await make_limit(client)
         await _make_pool(client)
@@ -71,6 +76,9 @@ async def main() -> None:
     finally:
         for watch in watches:
             watch.cancel()
+        with suppress(HTTPError):
+            async with get_client() as client:
+                await bury(client)
 
 
 async def make_limit(client: PrefectClient) -> None:
@@ -130,4 +138,5 @@ def _limit(deployment: Deployment) -> ConcurrencyLimitConfig | None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    with suppress(asyncio.CancelledError):
+        asyncio.run(main())

@@ -44,7 +44,7 @@ def nets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         for round_, net in net_of.items():
             folder = files.CHAMPION if round_ == "now" else files.champion(round_)
             fabricated.publish(folder, card={"key": net})
-        return refresh.plan(load(), GRAPH)
+        return refresh.plan(load())
 
     return stand
 
@@ -64,7 +64,7 @@ def test_the_champion_labels_where_it_teaches(nets: Any, net_of: dict[str, str],
     plan = nets(**net_of)
     assert (plan.round, plan.net) == (round_, net)
     intake = ["ingest@own", "fingerprint@own", "split", "labeled"]
-    assert plan.stages == [*intake, *(f"{name}@{round_}" for name in ("label", "curate", "drift"))]
+    assert plan.stages(GRAPH) == [*intake, *(f"{name}@{round_}" for name in ("label", "curate", "drift"))]
 
 
 def test_without_a_champion_nobody_labels(nets: Any) -> None:
@@ -108,6 +108,6 @@ def test_a_training_is_due_by_the_settings_alone(
 
 def test_a_killed_stage_is_told_as_it_ended() -> None:
     """The message of the stage is the run's."""
-    plan = refresh.Plan("r1", "r0", [])
+    plan = refresh.Plan("r1", "r0")
     stopped = refresh._stopped(plan, "label@r1", Outcome(75, "killed by SIGKILL"))
     assert (stopped.name, stopped.exit_code, stopped.message) == ("Failed", 75, "label@r1: killed by SIGKILL")

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 import subprocess
 import sys
 import urllib.error
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from flows.serving import serve
 from flows.serving.database import checked
 from flows.serving.deployments import DEPLOYMENTS
 from flows.serving.serve import Kept
@@ -104,6 +106,26 @@ def test_what_dies_starts_again_unless_it_keeps_dying(tmp_path: Path, capsys: py
     with pytest.raises(UserError, match="ended 3 times") as failed:
         kept.look()
     assert str(tmp_path / "server.log") in str(failed.value)
+
+
+def test_nohup_lets_it_outlive_the_terminal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A terminal that closes ends it as Ctrl-C does, but where somebody said before that it shall not."""
+    found = []
+
+    def server(*_: object) -> Kept:
+        found.append(signal.getsignal(signal.SIGHUP))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(serve, "_server", server)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        for said in (signal.SIG_DFL, signal.SIG_IGN):
+            signal.signal(signal.SIGHUP, said)
+            serve.ui(tmp_path, serve.Where(port=0))
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert found == [signal.default_int_handler, signal.SIG_IGN]
 
 
 async def _runs_in(url: str) -> int:

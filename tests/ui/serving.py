@@ -31,6 +31,8 @@ class Patient(Server):
 class Serving:
     """`understudy serve` in a project, and what its alerts said."""
 
+    command = "serve"
+
     def __init__(self, project: Project, *options: str) -> None:
         self.project, self.port, self.told, self.options = project, free_port(), [], options
         told: list[dict[str, Any]] = self.told
@@ -60,7 +62,7 @@ class Serving:
 
     def start(self) -> None:
         """`understudy serve`, until it says that all is there."""
-        self.process = self.project.start(UNDERSTUDY, "serve", "--port", str(self.port), *self.options)
+        self.process = self.project.start(UNDERSTUDY, self.command, "--port", str(self.port), *self.options)
         assert self.process.stdout is not None
         said = ""
         while (line := self.process.stdout.readline()) and "Ctrl-C" not in line:

@@ -61,6 +61,28 @@ def test_a_run_outlives_the_server_that_is_started_again(served: Served) -> None
     assert served.ran() == RELABELED
 
 
+def test_a_worker_by_itself_takes_its_run_along(tmp_path: Path) -> None:
+    """Started beside the server, as in a second clone, and told to end: no process is left, and the server knows."""
+
+    class Pages(Served):
+        command = "ui"
+
+    served = Pages(tmp_path.resolve() / "toy")
+    served.toy.env |= served.server.env
+    worker = served.toy.start("python", "-m", "flows.serving.worker")
+    try:
+        assert worker.stdout is not None
+        assert any("started!" in line for line in worker.stdout)
+        run = working(served)
+        worker.terminate()
+        worker.communicate(timeout=30)
+        assert served.engines() == []
+        assert served.state(run)["name"] == "Crashed"
+    finally:
+        worker.kill()
+        served.close()
+
+
 @pytest.mark.parametrize("what", ["flows.serving.worker", "supervisor.py", "forkserver", "toy.py", "understudy serve"])
 def test_whatever_is_killed_what_is_shown_is_true_within_a_minute(served: Served, what: str) -> None:
     """The worker, all supervisors, DVC, the stage, all of it, at a random moment of a run: it goes on or is shown as

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Project
-from tests.flows.conftest import UNDERSTUDY
+from tests.flows.conftest import UNDERSTUDY, eventually
 from tests.images.workspace import picture, write_all
 from tests.ui.serving import Serving
 
@@ -86,7 +86,7 @@ def test_a_worker_in_a_fresh_clone_takes_the_runs(serving: Serving, tmp_path: Pa
     finally:
         worker.terminate()
         worker.communicate(timeout=60)
-    assert clone.alive() == []
+    eventually(lambda: clone.alive() == [])  # the other worker may have taken that run, which says its last words
 
 
 def _grow(project: Project, numbers: range, retrain: str) -> None:
