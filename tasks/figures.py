@@ -9,6 +9,7 @@ from typing import Any
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 INK, FAINT = "#010101", "#020202"  # stand-ins, replaced by the page's own variables
 SERIES = tuple(f"#0303{i:02x}" for i in range(1, 9))
@@ -112,6 +113,7 @@ def lines(
                 colour_name = SERIES[colour % len(SERIES)]
                 axes.plot(across, shown, style, color=colour_name, linewidth=1.6, markersize=4, label=label)
         axes.grid(axis="y")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))  # runs, severities, per cent: nothing is half a step
         axes.set_xlabel(x)
         axes.set_ylabel(y)
         axes.legend(fontsize=8, handlelength=1.2)

@@ -79,6 +79,27 @@ def test_the_gates_word_stands_on_the_scoreboard() -> None:
     assert "Self-training helped" not in text
 
 
+def test_the_numbers_under_a_verdict_are_those_of_the_net_in_use() -> None:
+    """No student passed: the first teacher's accuracy stands under its name, not the held student's."""
+    make(["ant", "bee"])
+    found = files.read_json(files.scores("r1") / "scores.json")
+    found["test"]["teacher"] = found["test"]["teacher"] | {"accuracy": 0.711}
+    rest = {p.stem: p.read_text() for p in files.scores("r1").glob("*.csv")}
+    predictions = files.read_table(files.scores("r1") / "predictions.parquet")
+    fabricated.publish(
+        files.scores("r1"),
+        scores=found,
+        predictions=predictions,
+        **{f"{name}__csv": text for name, text in rest.items()},
+    )
+    for round_ in ("r1", "r2"):
+        fabricated.publish(files.champion(round_), decision=_decision(round_, "r0", promoted=False))
+    text = Page(_again()).text
+    top = text[text.index("Teacher r0 is the champion") : text.index("What follows speaks of the last student")]
+    assert "71.1" in top
+    assert "pool images learnt from" not in top
+
+
 def test_surprising_images_are_those_the_artefacts_name() -> None:
     """Labels that moved between rounds, what a person changed, and test images lost: each image under its title."""
     make(["ant", "bee", "cow"])

@@ -39,10 +39,11 @@ def section(run: Material) -> dict[str, Any] | None:
 
 
 def found_by(shifts: list[dict[str, Any]]) -> str:
-    """What a reference of this size found in our trials, in words; the largest reference counts."""
-    if not shifts:
+    """What a reference of this size found in our trials, in words, which were of whole pools; the largest counts."""
+    sizes = [row["reference"] if row["exact"] else 0 for row in shifts if row["source"] is None and not row["new"]]
+    if not sizes:
         return ""
-    size = max(row["reference"] if row["exact"] else 0 for row in shifts)
+    size = max(sizes)
     half, quarter, tenth = next(words for least, *words in FOUND if size >= least)
     what = f"a reference of about {size:,} images" if size else "such a reference (nets of other labels, or a student)"
     return (

@@ -60,6 +60,7 @@ def _held_out(run: Material) -> str | None:
 def _drift(run: Material) -> str | None:
     folder = run.artefact(files.drift(run.final))
     shifts = files.read_json(folder / "drift.json")["shifts"] if folder else []
-    if not shifts or any(row["foreign"] is not None for row in shifts):
+    power = found_by(shifts)
+    if not power or any(row["foreign"] is not None for row in shifts):
         return None
-    return "That no drift was found proves little: i" + found_by(shifts)[1:]
+    return "That no foreign images were found proves little: i" + power[1:]

@@ -3,8 +3,8 @@
 from typing import Any
 
 from tasks import audits, figures, files, studies, wording
-from tasks.core.compare import compare
 from tasks.sections.material import Material, csv_rows
+from tasks.sections.verdict import over_baseline
 
 
 def section(run: Material) -> dict[str, Any]:
@@ -45,19 +45,12 @@ def _board(run: Material) -> list[dict[str, Any]]:
                 "n": test and test["n"],
                 "test": test and test[role],
                 "gate": gate and gate[role],
-                "gain": _gain(round_, role) if test and role != "baseline" else None,
+                "gain": over_baseline(round_, role) if test and role != "baseline" else None,
                 "mark": marks.get(net["key"]),
                 **net,
             }
         )
     return rows
-
-
-def _gain(round_: str, role: str) -> dict[str, Any]:
-    """A net against the supervised-only one, image by image on the sealed test."""
-    said = files.read_table(files.scores(round_) / "predictions.parquet")
-    truth, mine, theirs = (said[name].to_numpy() for name in ("label", role, "baseline"))
-    return compare(mine == truth, theirs == truth).as_dict()
 
 
 def _marks(run: Material) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Section `verdict`: did self-training help, in words, before everything else.
 
 It speaks of the student that the gate let through last: that is the net to use. Without a gate it is the last one.
+Where no student is in use the numbers are the first teacher's, and the sentences say why.
 """
 
 from typing import Any
@@ -21,17 +22,30 @@ def section(run: Material) -> dict[str, Any]:
         said = wording.over_seeds(said, wording.net(subject), gain, final["equal_budget"])
     if champion != run.final:
         said = wording.held(said, run.final, champion)
-    return said | {"tiles": _tiles(final, gains)}
+    if champion in run.scores:
+        return said | {"tiles": _tiles(final, gains)}
+    test = run.scores[run.rounds[0]]["test"]
+    return said | {"tiles": _measured(test["teacher"], over_baseline(run.rounds[0], "teacher")) if test else []}
+
+
+def over_baseline(round_: str, role: str) -> dict[str, Any]:
+    """A net of a round against the supervised-only one, image by image on the sealed test."""
+    said = files.read_table(files.scores(round_) / "predictions.parquet")
+    truth, mine, theirs = (said[name].to_numpy() for name in ("label", role, "baseline"))
+    return compare(mine == truth, theirs == truth).as_dict()
+
+
+def _measured(mine: dict[str, Any], gain: dict[str, Any]) -> list[tuple[str, str, str]]:
+    return [
+        ("right on the test", wording.percent(mine["accuracy"]), _interval(mine, wording.percent)),
+        ("points over supervised-only", wording.points(gain["points"]), _interval(gain, wording.points)),
+    ]
 
 
 def _tiles(final: dict[str, Any], gains: dict[str, dict[str, Any]] | None) -> list[tuple[str, str, str]]:
     """What it is, the number, how sure it is."""
-    labels, test = final["labels"], final["test"]
-    tiles = []
-    if gains:
-        mine, gain = test["student"], gains["baseline"]
-        tiles.append(("right on the test", wording.percent(mine["accuracy"]), _interval(mine, wording.percent)))
-        tiles.append(("points over supervised-only", wording.points(gain["points"]), _interval(gain, wording.points)))
+    labels = final["labels"]
+    tiles = _measured(final["test"]["student"], gains["baseline"]) if gains else []
     learnt = f"{wording.count(labels['kept'])} of {wording.count(labels['pool'])}"
     tiles.append(("pool images learnt from", learnt, wording.percent(labels["coverage"])))
     right, at_least = labels["precision"], labels["precision_low"]

@@ -42,10 +42,13 @@ def test_what_is_open_is_said_and_what_was_done_is_not(tmp_path: Path, monkeypat
 )
 def test_a_reference_promises_no_more_than_it_found_in_trials(reference: int, exact: bool, half: str) -> None:
     """Sizes between two that were tried are given the smaller one's words; cross-fitted ones their own."""
-    rows: list[dict[str, Any]] = [{"reference": reference, "exact": exact}]
+    rows: list[dict[str, Any]] = [{"source": None, "new": False, "reference": reference, "exact": exact}]
     assert half in drift.found_by(rows)
     assert "half of the trials" in drift.found_by([rows[0] | {"exact": False}])
     assert drift.found_by([]) == ""
+    others = [rows[0] | {"new": True, "reference": 2000}, rows[0] | {"source": "web", "reference": 2000}]
+    assert half in drift.found_by(rows + others), "what is new and single sources have other references than the pool"
+    assert drift.found_by(others) == ""
 
 
 def test_calibration_in_words() -> None:
