@@ -76,7 +76,7 @@ def class_rows(card: Card) -> list[dict[str, object]]:
 
 
 def _range(low: float, high: float) -> str:
-    return f"{100 * low:.1f}-{100 * high:.1f}"
+    return f"{100 * low:.1f} to {100 * high:.1f}"
 
 
 def _reviewer(person: dict[str, Any]) -> str:

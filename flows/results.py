@@ -74,7 +74,8 @@ def _accuracy(evaluated: Row) -> Row:
 def _labels(curated: Row, evaluated: Row) -> Row:
     known = evaluated.get("labels") or {}
     shares = {"of the pool": known.get("coverage"), "right": known.get("precision")}
-    return dict(curated.get("reasons", {})) | {name: f"{s:.1%}" for name, s in shares.items() if s is not None}
+    reasons = {name.replace("_", " "): count for name, count in curated.get("reasons", {}).items()}
+    return reasons | {name: f"{s:.1%}" for name, s in shares.items() if s is not None}
 
 
 def _interval(measured: dict[str, float]) -> str:

@@ -9,11 +9,13 @@ from typing import NoReturn
 
 import typer
 
+WIDE = 1000  # columns, where no terminal says how many there are
 READER_GONE = 141  # 128 + SIGPIPE: what a shell reports
 
 
 def print_table(title: str, rows: list[dict[str, object]]) -> None:
-    """Rows under their columns; the first row that has a column places it."""
+    """Rows under their columns; the first row that has a column places it. No number is ever cut: a narrow terminal
+    breaks lines, and a file or a pipe has room for all."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.markup import escape
@@ -22,10 +24,10 @@ def print_table(title: str, rows: list[dict[str, object]]) -> None:
     shown = Table(title=escape(title), title_justify="left", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     columns = list(dict.fromkeys(column for row in rows for column in row))
     for column in columns:
-        shown.add_column(column, justify="left" if column == "round" else "right")
+        shown.add_column(column, justify="left" if column == "round" else "right", overflow="fold")
     for row in rows:
         shown.add_row(*(escape(str(row.get(column, ""))) for column in columns))
-    Console().print(shown)
+    Console(width=None if sys.stdout.isatty() else WIDE).print(shown)
 
 
 def git_user() -> str:

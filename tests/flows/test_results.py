@@ -22,7 +22,7 @@ def test_tables_hold_accuracy_and_labels_round_by_round(tmp_path: Path) -> None:
     _write(tmp_path, "evaluate-r10", {"test": test, "labels": {"coverage": 0.75, "precision": None}})
     assert results.tables(tmp_path) == {
         "accuracy": [{"round": "r10", "student": "0.950 (0.930-0.970)", "supervised only": "0.900", "images": 400}],
-        "labels": [{"round": "r2", "kept": 3, "low_confidence": 1}, {"round": "r10", "of the pool": "75.0%"}],
+        "labels": [{"round": "r2", "kept": 3, "low confidence": 1}, {"round": "r10", "of the pool": "75.0%"}],
     }
 
 
