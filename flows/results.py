@@ -109,6 +109,8 @@ def preview_table(rows: list[Row]) -> list[Row]:
             "smallest class": f"{row['smallest']:,}",
             "largest class": f"{row['largest']:,}",
         }
+        if "promised" in row:
+            shown["classes promised"] = f"{row['promised']:,}"
         if "judged" in row:
             right = "-" if row["precision"] is None else f"{row['precision']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
             shown |= {"precision": right, "judged on": f"{row['judged']:,}"}

@@ -31,6 +31,10 @@ SAME_LABELS = (
     "the labels that chose the thresholds judge them here, so this precision is a little too good; what is promised is "
     "the target itself, with 95 % confidence in each class"
 )
+SOFT_TOO = (
+    "kept counts classes without a promise, too: they are learnt from softly, at any target "
+    "(rounds.{round_}.curate.unreachable: soft)"
+)
 NOT_HONEST = (
     "--truth reads the sealed labels of the pool. A threshold chosen by them makes the precision that `evaluate` "
     "reports too good: use it to study the method, not to choose settings."
@@ -84,6 +88,8 @@ def preview(settings: Settings, round_: str, truth: bool) -> Preview:
     notes = [NOT_HONEST] if truth else [] if known else [NO_LABELS]
     if name == "target_precision" and not truth:
         notes.append(SAME_LABELS)
+    if name == "target_precision" and entry.curate.unreachable == "soft":
+        notes.append(SOFT_TOO.format(round_=round_))
     if known:
         notes.append(f"precision: {known.whose}; in brackets its 95 % interval (Wilson)")
     if entry.curate.adaptive == "freematch":
@@ -111,6 +117,8 @@ def _row(compact: Compact, settings: Curate, asked: Asked, known: Known | None) 
         "smallest": int(plan.kept_C.min()),
         "largest": int(plan.kept_C.max()),
     }
+    if settings.target_precision is not None:
+        row["promised"] = int((~asked.missed_C).sum())
     if known is None:
         return row
     judged_K = _would_keep(plan, known) if not known.in_pool else copies_N > 0

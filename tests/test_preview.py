@@ -93,6 +93,13 @@ def test_where_a_precision_is_wanted_the_grid_is_one_of_targets(ids: list[str]) 
     assert [(row["target"], row["kept"]) for row in found.rows] == [(0.8, 2), (0.9, 2), (0.95, 2), (0.98, 0), (0.99, 0)]
     assert [row["target"] for row in found.rows if row["chosen"]] == [0.95]
     assert SAME_LABELS in found.notes
+    assert [row["promised"] for row in found.rows] == [1, 1, 1, 0, 0]
+    raw["rounds"]["r1"]["curate"]["unreachable"] = "soft"
+    Path("params.yaml").write_text(yaml.dump(raw, Dumper=yaml.CSafeDumper, sort_keys=False))
+    soft = preview(load(), "r1", truth=False)
+    assert soft.rows[-1]["kept"] > 0, "kept without any promise"
+    assert [row["promised"] for row in soft.rows] == [1, 1, 1, 0, 0]
+    assert any("classes without a promise" in note for note in soft.notes)
 
 
 def test_before_there_is_anything_to_look_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
