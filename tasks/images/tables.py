@@ -3,11 +3,11 @@
 import codecs
 import csv
 import difflib
-import io
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,6 +19,7 @@ from tasks.images.footer import refuse_hostile
 
 ROWS_AT_ONCE = 256  # with their images
 DELIMITERS = ",;\t|"
+QUOTES = "close each quote that opens a field, and write it twice inside"
 LINE_BYTES = 2**20  # of JSON Lines
 
 
@@ -107,12 +108,15 @@ class CsvTable:
         """UserError when there is no column `path`."""
         self.path = path
         with path.open("rb") as stream:
-            first = stream.readline(65536)
-        if first.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # a spreadsheet's "Unicode text"
-            raise UserError("bad_manifest", f"{path} is text in UTF-16", "save it as CSV in UTF-8")
-        head = first.decode("utf-8-sig", "replace")
-        self._delimiter = max(DELIMITERS, key=head.count)
-        header = next(csv.reader(io.StringIO(head), delimiter=self._delimiter), [])
+            if stream.read(2) in {codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE}:  # a spreadsheet's "Unicode text"
+                raise UserError("bad_manifest", f"{path} is text in UTF-16", "save it as CSV in UTF-8")
+        with path.open(encoding="utf-8-sig", errors="replace", newline="") as text:
+            head = text.readline(65536)
+            self._delimiter = max(DELIMITERS, key=head.count)
+            try:
+                header = next(csv.reader(chain([head], text), delimiter=self._delimiter, strict=True), [])
+            except csv.Error as error:
+                raise UserError("bad_manifest", f"{path}: the header cannot be read: {error}", QUOTES) from None
         self.columns = [name.strip() for name in header]
         if "path" not in self.columns:
             raise missing_column(path, "path", self.columns)
@@ -140,9 +144,7 @@ class CsvTable:
                 raise UserError("bad_manifest", what, "save it as CSV in UTF-8") from None
             except csv.Error as error:
                 what = f"{self.path}: row {number + 1} (up to line {reader.line_num}) cannot be read: {error}"
-                raise UserError(
-                    "bad_manifest", what, "close each quote that opens a field, and write it twice inside"
-                ) from None
+                raise UserError("bad_manifest", what, QUOTES) from None
 
     def _row(self, number: int, fields: list[str], line: int) -> Row:
         if len(fields) != len(self.columns):

@@ -65,8 +65,10 @@ def test_one_file_is_labeled_and_pool(tmp_path: Path) -> None:
         "path,label\na.png,2\nb.png,10\nc.png,\n",
         "\ufeffpath;label\r\na.png;2\r\nb.png;10\r\nc.png;\r\n",
         'label\tpath\textra\n2\ta.png\tx\n10\t"b.png"\t"new\nline"\n\tc.png\tx\n\n',
+        "path,label\ra.png,2\rb.png,10\rc.png,\r",
+        'path,"a\nremark",label\na.png,x,2\nb.png,x,10\nc.png,x,\n',
     ],
-    ids=["plain", "bom_semicolon_crlf", "tab_quoted_newline"],
+    ids=["plain", "bom_semicolon_crlf", "tab_quoted_newline", "cr", "newline_in_header"],
 )
 def test_csv_dialects(tmp_path: Path, text: str) -> None:
     """Delimiter, byte order mark, line ends and quoting are found out; classes without an order are sorted."""
@@ -120,6 +122,7 @@ def test_all_mistakes_at_once_up_to_twenty(tmp_path: Path) -> None:
         ("m.csv", b"path,label\na\n", "row 1 (line 2) has 1 fields, the header 2"),
         ("m.csv", b'path,label\na,x\nb,"y\nc,x\nd,y\n', "row 2 (up to line 5) cannot be read: unexpected end of data"),
         ("m.csv", b'path,label\na,x\nb,"y\nc,"x"\nd,y\n', "row 2 (up to line 4) cannot be read"),
+        ("m.csv", b'path,"label\na,x\n', "the header cannot be read: unexpected end of data"),
         ("m.csv", b"path,label\na,x\nb, x\n", "row 2: label ' x' has a space at its end"),
         ("m.csv", "path\tlabel\na\tx\n".encode("utf-16"), "is text in UTF-16"),
         ("m.csv", b"path,label\n\xff\xfe,b\n", "cannot be read"),
