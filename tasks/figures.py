@@ -113,7 +113,8 @@ def lines(
                 colour_name = SERIES[colour % len(SERIES)]
                 axes.plot(across, shown, style, color=colour_name, linewidth=1.6, markersize=4, label=label)
         axes.grid(axis="y")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))  # runs, severities, per cent: nothing is half a step
+        # Runs, severities, per cent: nothing is half a step, and one run is one tick.
+        axes.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
         axes.set_xlabel(x)
         axes.set_ylabel(y)
         axes.legend(fontsize=8, handlelength=1.2)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tasks import decisions, files, report, studies
+from tasks import decisions, figures, files, report, studies
 from tests import fabricated
 from tests.reported import TITLE, Page, make
 
@@ -77,6 +77,13 @@ def test_the_gates_word_stands_on_the_scoreboard() -> None:
     text = Page(_again()).text
     assert "Teacher r0 is the champion: no student passed the gate" in text
     assert "Self-training helped" not in text
+
+
+def test_runs_are_whole_numbers_on_the_chart() -> None:
+    """The second run alone is one tick: not 1.95 runs."""
+    chart = figures.lines("drift", [("r1", 2, [(2, 0.3)])], "run", "labels that changed, %")
+    across = chart[: chart.index(">run<")]
+    assert re.findall(r">([0-9.]+)</text>", across) == ["2"]
 
 
 def test_the_numbers_under_a_verdict_are_those_of_the_net_in_use() -> None:
