@@ -117,7 +117,8 @@ async def _status(root: Path, which: list[str]) -> dict[str, list[Any]]:
     """What DVC finds changed, by stage; of all stages where none is named."""
     status, lines = await follow(["--wait-for-lock", "status", "--json", *which], root, lambda _line: None)
     if status:
-        raise UserError("bad_status", "\n".join(lines[-5:]), "`dvc status` shows the same")
+        what = "\n".join(lines[-5:]) or f"dvc status ended with {status} and without a word: it was killed"
+        raise UserError("bad_status", what, "`dvc status` shows the same, or nothing: then start this again")
     found: dict[str, list[Any]] = json.loads(next(line for line in reversed(lines) if line.startswith("{")))
     return found
 
