@@ -1,11 +1,14 @@
-"""Progress a person can follow: a bar on a terminal, a line now and then in a log, nothing for short work."""
+"""Progress a person can follow: a bar on a terminal; a line now and then for whoever asks for lines, as a run's page in
+Prefect does; in any other log nothing but how long it took, and nothing at all for short work."""
 
+import os
 import sys
 import time
 from types import TracebackType
 from typing import Any
 
-EVERY = 15.0  # seconds between two lines in a log
+EVERY = 15.0  # seconds between two lines
+LINES = "UNDERSTUDY_PROGRESS"  # the environment of who asks for lines
 
 
 class Progress:
@@ -36,7 +39,7 @@ class Progress:
         self.done, self._note = self.done + n, note
         if self._bar:
             self._bar.update(self._task, completed=self.done, description=" ".join([self.what, note]).strip())
-        elif time.monotonic() - self._said >= EVERY and self.done < self.total:
+        elif LINES in os.environ and time.monotonic() - self._said >= EVERY and self.done < self.total:
             self._said = time.monotonic()
             print(self._line(), flush=True)
 

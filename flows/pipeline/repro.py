@@ -17,6 +17,7 @@ from pathlib import Path
 
 from flows.pipeline.forkserver import Forkserver
 from tasks.errors import BAD_INPUT, BUSY, DONE, HELD
+from tasks.progress import LINES
 
 LONGEST_LINE = 10_000  # characters; Prefect refuses log records of 1 MB
 KEPT_LINES = 500
@@ -126,9 +127,10 @@ def _said_by_dvc(lines: list[str]) -> str:
 
 
 def environment() -> dict[str, str]:
-    """Our Python first in the PATH of `cmd`; output as it comes; no background process of DVC's own."""
+    """Our Python first in the PATH of `cmd`; output as it comes, with lines of progress; no process of DVC's own."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-    return {**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1", "DVC_NO_ANALYTICS": "1", "DVC_DAEMON": "1"}
+    ours = {"PYTHONUNBUFFERED": "1", LINES: "1", "DVC_NO_ANALYTICS": "1", "DVC_DAEMON": "1"}
+    return {**os.environ, "PATH": path, **ours}
 
 
 async def lines_of(stream: asyncio.StreamReader) -> AsyncIterator[str]:
