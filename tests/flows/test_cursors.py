@@ -44,10 +44,13 @@ def test_garbage_does_not_wait_for_a_lock(tmp_path: Path, monkeypatch: pytest.Mo
     """Python frees a refused cursor in the event loop's thread, which would then wait for the writer's whole time."""
     monkeypatch.setattr(aiosqlite.Cursor, "_execute", aiosqlite.Cursor._execute)  # as it was, afterwards
     gc.disable()
+    gc.collect()
+    gc.freeze()  # a collection below takes no longer for what other tests left
     try:
         if not asyncio.run(_collect_while_a_writer_waits(tmp_path / "left")) > PATIENT / 2:
             pytest.skip("this Python does not wait there")
         close_what_failed()
         assert asyncio.run(_collect_while_a_writer_waits(tmp_path / "closed")) < PATIENT / 2
     finally:
+        gc.unfreeze()
         gc.enable()
